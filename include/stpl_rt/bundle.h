@@ -1,0 +1,79 @@
+// A bundle: the folder that carries an exported network and everything needed to run it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <stpl_rt/options.h>
+
+namespace stpl_rt {
+
+struct ClassInfo {
+  std::string name;
+  std::array<std::uint8_t, 3> color{};  // RGB
+};
+
+enum class ColorOrder { rgb, bgr };
+enum class ResizeMode { stretch, letterbox };
+enum class ResizeFilter { bilinear, area };
+
+// Network input = (resize(lut[pixel]) - mean) / std, in 0..255 units, planes in `color_order`.
+struct InputSpec {
+  int width = 0;
+  int height = 0;
+  ColorOrder color_order = ColorOrder::rgb;
+  std::array<float, 3> mean{};              // in color_order
+  std::array<float, 3> std{1.F, 1.F, 1.F};  // in color_order, each > 0
+  // Input calibration: one table for each of R, G, B (always in that order), applied to the uint8 colours.
+  std::optional<std::array<std::array<std::uint8_t, 256>, 3>> lut;
+  ResizeMode resize = ResizeMode::stretch;
+  ResizeFilter filter = ResizeFilter::bilinear;
+};
+
+// How logits lie on the network's input; see docs/bundle.md.
+struct LogitsSpec {
+  int width = 0;
+  int height = 0;
+  bool align_corners = false;
+};
+
+struct TensorSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::string type;  // "float32"
+};
+
+struct NetworkSpec {
+  std::string name;            // "segment"
+  std::filesystem::path file;  // absolute, inside the bundle, hash checked
+  std::string sha256;          // lower-case hexadecimal
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+};
+
+// A validated bundle. Reading one checks every field, every path and every hash, and throws
+// Error(invalid_bundle) naming the field, what was expected and what was found.
+class Bundle {
+ public:
+  static Bundle open(const std::filesystem::path& directory);
+
+  int schema_version = 0;
+  std::string name;
+  std::vector<ClassInfo> classes;  // 1 to 255
+  int ignore_id = 255;
+  InputSpec input;
+  LogitsSpec logits;
+  NetworkSpec segment;
+  Schedule default_schedule = Schedule::every();
+  std::string provenance_json;  // as written by the exporter, "{}" where absent
+  std::filesystem::path directory;
+
+ private:
+  Bundle() = default;
+};
+
+}  // namespace stpl_rt

@@ -1,0 +1,46 @@
+// What one push() returns.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace stpl_rt {
+
+// Why the network ran on a frame.
+enum class KeyReason : std::uint8_t {
+  none,         // it did not: the labels were propagated
+  first,        // the first frame, or the first after reset()
+  schedule,     // the schedule's turn
+  scene_cut,    // the frame does not continue the one before
+  size_change,  // the frame's size or pixel format changed
+};
+
+const char* to_string(KeyReason reason) noexcept;
+
+// One byte a pixel, row by row without padding, owned.
+struct ByteMap {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint8_t> data;  // width * height, or empty where not asked for
+};
+
+// Wall-clock milliseconds spent in each stage of one push().
+struct Timing {
+  double preprocess_ms = 0;
+  double flow_ms = 0;  // luma pyramid, flow, composition and validity
+  double network_ms = 0;
+  double sample_ms = 0;  // sampling + argmax
+  double total_ms = 0;
+};
+
+struct Result {
+  ByteMap labels;      // class ids in the order of the bundle's classes, at the frame's size
+  ByteMap confidence;  // round(255 * softmax maximum * validity); empty unless asked for
+  KeyReason key_reason = KeyReason::none;
+  bool is_key = false;             // the network ran on this frame
+  int age = 0;                     // frames since the key frame; 0 on a key frame
+  std::uint64_t frame_index = 0;   // since construction, from 0; reset() does not rewind it
+  Timing timing;
+};
+
+}  // namespace stpl_rt
