@@ -1,0 +1,85 @@
+"""What every source of video looks like to training and evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpl.data.classes import ClassSet
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+LabelMap = NDArray[np.uint8]
+"""(H, W) training ids; IGNORE_ID where unlabelled."""
+
+Flow = NDArray[np.float32]
+"""(H, W, 2) (dx, dy) in pixels, on the grid of frame t and pointing into t-1: past(x + dx, y + dy)."""
+
+
+@dataclass(frozen=True)
+class FrameId:
+    """Where a frame comes from."""
+
+    sequence: str
+    name: str  # the file's name without its suffix, or the zero-padded index in a video
+    index_in_sequence: int
+
+
+class VideoDataset(ABC):
+    """Frames of one or more video sequences, numbered 0 .. len-1, each sequence in one piece and in order of time.
+
+    Index arguments outside 0 .. len-1 raise IndexError. Instances can be pickled and used in DataLoader workers.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name of the data set, for tables and provenance."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> ClassSet | None:
+        """The classes of the labels, or None for unlabelled video."""
+
+    @property
+    @abstractmethod
+    def sequences(self) -> list[str]:
+        """Names of the sequences, in the order of their frames."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second, or None where unknown or not the same in all sequences."""
+        return None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames in all sequences."""
+
+    @abstractmethod
+    def frame_id(self, index: int) -> FrameId:
+        """Sequence, name and place of a frame."""
+
+    @abstractmethod
+    def frame(self, index: int) -> Image:
+        """The picture: (H, W, 3) uint8 RGB."""
+
+    @abstractmethod
+    def label(self, index: int) -> LabelMap | None:
+        """The training ids, (H, W) uint8 of the frame's size, or None where the frame has no label."""
+
+    @abstractmethod
+    def labelled(self) -> list[int]:
+        """Indices of the frames that have a label, ascending."""
+
+    def previous(self, index: int) -> int | None:
+        """Index of the frame before this one in the same sequence; None for a sequence's first frame."""
+        return index - 1 if self.frame_id(index).index_in_sequence > 0 else None
+
+    def exact_flow(self, index: int) -> Flow | None:
+        """The true flow from this frame into `previous(index)`, (H, W, 2) float32; None where it is not known."""
+        self.frame_id(index)  # an index out of range is an error here too
+        return None
