@@ -35,25 +35,17 @@ class VideoDataset(ABC):
     Index arguments outside 0 .. len-1 raise IndexError. Instances can be pickled and used in DataLoader workers.
     """
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Short name of the data set, for tables and provenance."""
+    name: str
+    """Short name of the data set, for tables and provenance."""
 
-    @property
-    @abstractmethod
-    def classes(self) -> ClassSet | None:
-        """The classes of the labels, or None for unlabelled video."""
+    classes: ClassSet | None
+    """The classes of the labels; None for video without labels."""
 
-    @property
-    @abstractmethod
-    def sequences(self) -> list[str]:
-        """Names of the sequences, in the order of their frames."""
+    sequences: list[str]
+    """Names of the sequences, in the order of their frames."""
 
-    @property
-    def fps(self) -> float | None:
-        """Frames a second, or None where unknown or not the same in all sequences."""
-        return None
+    fps: float | None = None
+    """Frames a second; None where unknown or not the same in all sequences."""
 
     @abstractmethod
     def __len__(self) -> int:
