@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <stpl_rt/export.h>
 #include <stpl_rt/options.h>
 
 namespace stpl_rt {
@@ -57,7 +58,7 @@ struct NetworkSpec {
 
 // A validated bundle. Reading one checks every field, every path and every hash, and throws
 // Error(invalid_bundle) naming the field, what was expected and what was found.
-class Bundle {
+class STPL_RT_API Bundle {
  public:
   static Bundle open(const std::filesystem::path& directory);
 

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <stpl_rt/export.h>
+
 namespace stpl_rt {
 
 enum class ErrorCode {
@@ -16,10 +18,10 @@ enum class ErrorCode {
 };
 
 // The code's name, for logs and for other languages: "invalid_bundle".
-const char* to_string(ErrorCode code) noexcept;
+STPL_RT_API const char* to_string(ErrorCode code) noexcept;
 
 // Messages say what was expected, what was found and, where there is one, what to do.
-class Error : public std::runtime_error {
+class STPL_RT_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
 

@@ -5,10 +5,12 @@
 #include <string>
 #include <string_view>
 
+#include <stpl_rt/export.h>
+
 namespace stpl_rt {
 
 // When the network runs. On the frames between, the key frame's logits are carried along optical flow.
-class Schedule {
+class STPL_RT_API Schedule {
  public:
   enum class Kind { every, fixed };
 
@@ -33,9 +35,9 @@ class Schedule {
 // Arithmetic of the network. Stated, never guessed: engines differ in their own defaults.
 enum class Precision { f32, bf16, f16 };
 
-const char* to_string(Precision precision) noexcept;
+STPL_RT_API const char* to_string(Precision precision) noexcept;
 // "f32", "bf16" or "f16"; throws Error(invalid_argument) otherwise.
-Precision parse_precision(std::string_view text);
+STPL_RT_API Precision parse_precision(std::string_view text);
 
 struct SegmenterOptions {
   std::string device = "cpu";        // "cpu"; others throw Error(unsupported) in a build without them

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <stpl_rt/export.h>
+
 namespace stpl_rt {
 
 // Why the network ran on a frame.
@@ -15,7 +17,7 @@ enum class KeyReason : std::uint8_t {
   size_change,  // the frame's size or pixel format changed
 };
 
-const char* to_string(KeyReason reason) noexcept;
+STPL_RT_API const char* to_string(KeyReason reason) noexcept;
 
 // One byte a pixel, row by row without padding, owned.
 struct ByteMap {

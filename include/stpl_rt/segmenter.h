@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <stpl_rt/bundle.h>
+#include <stpl_rt/export.h>
 #include <stpl_rt/flow.h>
 #include <stpl_rt/frame.h>
 #include <stpl_rt/options.h>
@@ -16,7 +17,7 @@ namespace stpl_rt {
 //
 //   stpl_rt::Segmenter segmenter("street.bundle", {.schedule = stpl_rt::Schedule::fixed(5)});
 //   stpl_rt::Result result = segmenter.push({.data = pixels, .width = 640, .height = 480});
-class Segmenter {
+class STPL_RT_API Segmenter {
  public:
   // Reads and validates the bundle and compiles its network. Throws Error.
   explicit Segmenter(const std::filesystem::path& bundle, const SegmenterOptions& options = {});

@@ -1,0 +1,13 @@
+# nlohmann/json headers (header-only): from the system, else from the Python package `nlohmann-json`.
+stpl_python_package(stpl_json_package nlohmann_json)
+find_path(STPL_RT_JSON_INCLUDE_DIR nlohmann/json.hpp
+          HINTS ${stpl_json_package} PATH_SUFFIXES include DOC "Folder that holds nlohmann/json.hpp")
+if(NOT STPL_RT_JSON_INCLUDE_DIR)
+  message(FATAL_ERROR
+    "nlohmann/json.hpp was not found. Install it from the system (Debian, Ubuntu: apt install nlohmann-json3-dev; "
+    "Fedora: dnf install json-devel) or for ${Python_EXECUTABLE} (pip install nlohmann-json), or pass "
+    "-DSTPL_RT_JSON_INCLUDE_DIR=<folder that holds nlohmann/json.hpp>.")
+endif()
+message(STATUS "nlohmann/json: ${STPL_RT_JSON_INCLUDE_DIR}")
+add_library(stpl_rt_json INTERFACE)
+target_include_directories(stpl_rt_json SYSTEM INTERFACE "${STPL_RT_JSON_INCLUDE_DIR}")

@@ -1,0 +1,17 @@
+# OpenVINO: where OpenVINO_DIR says, else the Python wheel (headers and CMake files are inside), else an
+# installed SDK. Sets stpl_openvino_wheel to the wheel's folder, or to nothing.
+set(stpl_openvino_wheel "")
+if(NOT OpenVINO_DIR)
+  stpl_python_package(stpl_openvino_wheel openvino)
+  if(stpl_openvino_wheel AND EXISTS "${stpl_openvino_wheel}/cmake/OpenVINOConfig.cmake")
+    set(OpenVINO_DIR "${stpl_openvino_wheel}/cmake" CACHE PATH "Folder of OpenVINOConfig.cmake")
+  endif()
+endif()
+find_package(OpenVINO QUIET CONFIG COMPONENTS Runtime)
+if(NOT OpenVINO_FOUND)
+  message(FATAL_ERROR
+    "OpenVINO was not found. Either install its Python package for ${Python_EXECUTABLE} "
+    "(pip install openvino, in the version that pyproject.toml pins) and pass -DPython_EXECUTABLE=<that python>, or "
+    "install the OpenVINO SDK and pass -DOpenVINO_DIR=<folder of OpenVINOConfig.cmake>.")
+endif()
+message(STATUS "OpenVINO ${OpenVINO_VERSION}: ${OpenVINO_DIR}")
