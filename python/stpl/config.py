@@ -1,0 +1,94 @@
+"""Configuration: frozen typed trees, filled from YAML and ``key=value`` overrides; unknown keys are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stpl.errors import UserError, nearest
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of every configuration class: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def load_config(cls: type[C], file: Path | None = None, overrides: Sequence[str] = ()) -> C:
+    """Builds ``cls`` from its defaults, a YAML file and ``key=value`` overrides, the later ones winning.
+
+    Args:
+        file: a YAML mapping; nested keys as nested mappings.
+        overrides: such as ``"steps=400"`` or ``"contrast.temperature=0.1"``; values are read as YAML.
+
+    Raises:
+        UserError: an unreadable file, a key that does not exist (with the nearest one that does), or a value of
+            the wrong type or range.
+    """
+    tree: dict[str, Any] = _read_yaml(file) if file is not None else {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise UserError(f"config: expected key=value; found {override!r}")
+        _insert(tree, key.split("."), yaml.safe_load(value), override)
+    return build_config(cls, tree, str(file) if file is not None else "config")
+
+
+def build_config(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
+    """Validates ``tree`` as ``cls``; ``where`` names the origin in error messages."""
+    _refuse_unknown_keys(cls, tree, where, "")
+    try:
+        return cls.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {key}: {first['msg'].lower()}; found {first['input']!r}") from None
+
+
+def dump_yaml(config: Config) -> str:
+    """The whole tree as YAML, defaults included."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return text
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: expected a YAML file; {str(error).splitlines()[0]}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: expected a mapping of keys to values; found {type(tree).__name__}")
+    return tree
+
+
+def _insert(tree: dict[str, Any], path: list[str], value: Any, override: str) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"config: {override!r}: {part!r} holds a value, not further keys")
+    tree[path[-1]] = value
+
+
+def _refuse_unknown_keys(cls: type[BaseModel], tree: Mapping[str, Any], where: str, prefix: str) -> None:
+    for key, value in tree.items():
+        field = cls.model_fields.get(str(key))
+        if field is None:
+            raise UserError(f"{where}: unknown key {prefix + str(key)!r}{nearest(str(key), cls.model_fields)}")
+        nested = _config_class(field.annotation)
+        if nested is not None and isinstance(value, Mapping):
+            _refuse_unknown_keys(nested, value, where, f"{prefix}{key}.")
+
+
+def _config_class(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

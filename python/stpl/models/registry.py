@@ -1,0 +1,23 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from torch import nn
+
+from stpl.errors import UserError, nearest
+from stpl.models.compact import CompactNet
+
+MODELS: dict[str, Callable[[int], nn.Module]] = {"compact": CompactNet}
+
+
+def build_model(name: str, num_classes: int) -> nn.Module:
+    """A network with random weights; satisfies :class:`stpl.models.protocol.SegmentationModel`.
+
+    Raises:
+        UserError: no model has this name.
+    """
+    if name not in MODELS:
+        raise UserError(f"model: expected one of {', '.join(MODELS)}; found {name!r}{nearest(name, MODELS)}")
+    return MODELS[name](num_classes)
