@@ -1,0 +1,98 @@
+"""Data specs, the text form in which the user names a data set: `FORMAT:ROOT[?key=value&…]`, or a bare path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+from stpl.data.dataset import VideoDataset
+from stpl.data.folder import LAYOUT, FolderDataset, has_frames
+from stpl.data.picture_file import PICTURE_SUFFIXES
+from stpl.errors import UserError, unknown_name
+
+Query = dict[str, str]
+
+
+def open_dataset(spec: str, *, need_labels: bool = False) -> VideoDataset:
+    """Opens the data set that `spec` names.
+
+    Args:
+        spec: `folder:ROOT[?sequences=glob,glob…]`, `synthstreet:?domain=…&seed=…`, or a path to a video file, a folder
+            of frames or a folder of videos. `%XX` in values stands for the character of that code.
+        need_labels: Refuse data without any label.
+
+    Raises UserError for an unknown format or key (naming the nearest right one), a missing path, and unusable data.
+    """
+    dataset = _open(spec)
+    if need_labels and (dataset.classes is None or not dataset.labelled()):
+        raise UserError(f"{spec}: expected labelled frames, found {len(dataset)} frames without labels")
+    return dataset
+
+
+def _open(spec: str) -> VideoDataset:
+    address, question_mark, query_text = spec.partition("?")
+    name, colon, root = address.partition(":")
+    if colon and name in _FORMATS:
+        return _FORMATS[name](root, _parse_query(query_text, spec))
+    path = Path(spec).expanduser()
+    if path.exists():  # before any other reading of it: a file may be named anything
+        return _open_path(path)
+    if not colon and name in _FORMATS:
+        raise UserError(f"cannot open '{spec}': expected '{name}:' before what follows, as in {_EXAMPLES[name]}")
+    if colon and re.fullmatch(r"[A-Za-z][\w+.-]*", name):
+        raise unknown_name("data format", name, _FORMATS)
+    if question_mark and Path(address).expanduser().exists():
+        raise UserError(f"cannot open '{spec}': a bare path takes no options; write 'folder:{spec}'")
+    raise UserError(f"cannot open '{spec}': no such file or folder (formats: {', '.join(_FORMATS)})")
+
+
+def _open_path(path: Path) -> VideoDataset:
+    from stpl.data.video_file import VideoFileDataset, videos_in  # PyAV only where a video is read
+
+    if not path.is_dir():
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            raise UserError(f"expected a video or a folder, found a single picture: {path}")
+        return VideoFileDataset([path])
+    videos = videos_in(path)
+    with_frames = has_frames(path)
+    if videos and with_frames:
+        raise UserError(f"expected frames or videos in {path}, found both: name one of the folders or videos in it")
+    if not videos and not with_frames:
+        raise UserError(f"found no frames and no videos in {path}: expected {LAYOUT}, or video files")
+    return VideoFileDataset(videos, name=path.name) if videos else FolderDataset(path)
+
+
+def _parse_query(text: str, spec: str) -> Query:
+    query: Query = {}
+    for item in filter(None, text.split("&")):
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UserError(f"{spec}: expected key=value after '?', found '{item}'")
+        if key in query:
+            raise UserError(f"{spec}: expected every key once, found '{key}' twice")
+        query[key] = unquote(value)
+    return query
+
+
+def _open_folder(root: str, query: Query) -> VideoDataset:
+    for key in query:
+        if key != "sequences":
+            raise unknown_name("key of format folder", key, ["sequences"])
+    if not root:
+        raise UserError(f"expected a folder after 'folder:', found nothing; as in {_EXAMPLES['folder']}")
+    patterns = [pattern for pattern in query.get("sequences", "").split(",") if pattern]
+    return FolderDataset(Path(root).expanduser(), patterns)
+
+
+def _open_synthstreet(root: str, query: Query) -> VideoDataset:
+    from stpl.data.synthstreet import SynthStreet
+
+    if root:
+        raise UserError(f"expected 'synthstreet:?key=value', found '{root}': as in {_EXAMPLES['synthstreet']}")
+    return SynthStreet.from_query(query)
+
+
+_FORMATS: dict[str, Callable[[str, Query], VideoDataset]] = {"folder": _open_folder, "synthstreet": _open_synthstreet}
+_EXAMPLES = {"folder": "folder:data/town?sequences=dusk_*", "synthstreet": "synthstreet:?domain=dusk&seed=1"}
