@@ -1,0 +1,77 @@
+// Arrays across the language border: what comes in is checked and borrowed (or packed), what goes out owns
+// its memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <stpl_rt/frame.h>
+
+namespace stpl_rt::bindings {
+
+namespace nb = nanobind;
+
+// Any array on the CPU: NumPy, PyTorch or other DLPack; element type and shape are checked by us, so that the
+// message can say what was expected and what was found.
+using AnyArray = nb::ndarray<nb::ro>;
+
+// "(480, 640, 3) uint8".
+std::string describe(const AnyArray& array);
+
+// One axis of an expected shape: a length, or any length where negative.
+using Shape = std::initializer_list<std::int64_t>;
+
+// Throws TypeError for another element type or device, Error(invalid_argument) for another shape. `expected`
+// is the shape in words: "(H, W, 2)".
+void check_array(const AnyArray& array, std::string_view name, nb::dlpack::dtype type, Shape shape,
+                 std::string_view expected);
+
+// A row-major float32 or uint8 array: borrowed where it lies so in memory, else a packed copy.
+template <class T>
+class PackedArray {
+ public:
+  PackedArray(const AnyArray& array, std::string_view name, Shape shape, std::string_view expected);
+
+  [[nodiscard]] const T* data() const noexcept { return data_; }
+  [[nodiscard]] int size(std::size_t axis) const { return static_cast<int>(array_.shape(axis)); }
+
+ private:
+  AnyArray array_;  // keeps the memory alive
+  std::vector<T> packed_;
+  const T* data_;
+};
+
+// A frame (H, W, 3) in `format`, or (H, W) grey, uint8. Rows may have any stride; only pixels that are not
+// contiguous within a row are copied.
+class FrameArray {
+ public:
+  FrameArray(const AnyArray& array, std::string_view format);
+
+  [[nodiscard]] const Frame& frame() const noexcept { return frame_; }
+
+ private:
+  AnyArray array_;
+  std::vector<std::uint8_t> packed_;
+  Frame frame_;
+};
+
+// A new NumPy array that owns `data`.
+template <class T>
+nb::object own_array(std::vector<T> data, std::initializer_list<std::size_t> shape) {
+  auto owned = std::make_unique<std::vector<T>>(std::move(data));
+  T* first = owned->data();
+  nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  static_cast<void>(owned.release());
+  return nb::cast(nb::ndarray<nb::numpy, T>(first, shape, owner), nb::rv_policy::reference);
+}
+
+}  // namespace stpl_rt::bindings

@@ -1,0 +1,43 @@
+// stpl_rt.Error: RuntimeError with the attribute `code`.
+#include <stpl_rt/error.h>
+
+#include <exception>
+
+#include "module.h"
+
+namespace stpl_rt::bindings {
+
+namespace nb = nanobind;
+
+namespace {
+
+// Lives as long as the interpreter, like the module's own types.
+PyObject* error_type = nullptr;
+
+void set_python_error(const Error& error) {
+  nb::object value = nb::borrow(error_type)(error.what());
+  value.attr("code") = to_string(error.code());
+  PyErr_SetObject(error_type, value.ptr());
+}
+
+}  // namespace
+
+void register_errors(nb::module_& m) {
+  error_type = PyErr_NewExceptionWithDoc(
+      "stpl_rt.Error",
+      "An error of the runtime. `code` is one of \"invalid_argument\", \"invalid_bundle\", \"io\",\n"
+      "\"unsupported\", \"engine\", \"internal\".",
+      PyExc_RuntimeError, nullptr);
+  if (error_type == nullptr) nb::raise_python_error();
+  nb::borrow(error_type).attr("code") = to_string(ErrorCode::internal);
+  m.attr("Error") = nb::borrow(error_type);
+  nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const Error& error) {
+      set_python_error(error);
+    }
+  });
+}
+
+}  // namespace stpl_rt::bindings
