@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stpl.errors import UserError, nearest
+from stpl.errors import UserError, unknown_name
 
 C = TypeVar("C", bound="Config")
 
@@ -81,7 +81,7 @@ def _refuse_unknown_keys(cls: type[BaseModel], tree: Mapping[str, Any], where: s
     for key, value in tree.items():
         field = cls.model_fields.get(str(key))
         if field is None:
-            raise UserError(f"{where}: unknown key {prefix + str(key)!r}{nearest(str(key), cls.model_fields)}")
+            raise unknown_name(f"key of {where}", f"{prefix}{key}", [f"{prefix}{name}" for name in cls.model_fields])
         nested = _config_class(field.annotation)
         if nested is not None and isinstance(value, Mapping):
             _refuse_unknown_keys(nested, value, where, f"{prefix}{key}.")

@@ -6,7 +6,7 @@ from typing import Callable
 
 from torch import nn
 
-from stpl.errors import UserError, nearest
+from stpl.errors import unknown_name
 from stpl.models.compact import CompactNet
 
 MODELS: dict[str, Callable[[int], nn.Module]] = {"compact": CompactNet}
@@ -19,5 +19,5 @@ def build_model(name: str, num_classes: int) -> nn.Module:
         UserError: no model has this name.
     """
     if name not in MODELS:
-        raise UserError(f"model: expected one of {', '.join(MODELS)}; found {name!r}{nearest(name, MODELS)}")
+        raise unknown_name("model", name, MODELS)
     return MODELS[name](num_classes)

@@ -1,0 +1,142 @@
+"""Prepared frames, labels and flow as tensors, through the runtime's own preprocessing and flow."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import stpl_rt
+from stpl.data.dataset import VideoDataset
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Frames t and t-1 of N places in the video.
+
+    Attributes:
+        present: ``(N, 3, H, W)`` float32, normalised frames t.
+        past: ``(N, 3, H, W)`` their predecessors.
+        flow: ``(N, 2, H, W)`` flow of t into t-1 (dx, dy) in pixels of the network's input.
+    """
+
+    present: Tensor
+    past: Tensor
+    flow: Tensor
+
+
+class PreparedVideo:
+    """A data set seen through one :class:`stpl_rt.InputSpec`, with a bounded cache in memory.
+
+    Args:
+        dataset: where frames come from.
+        spec: the network's input.
+        cache_megabytes: prepared frames and flow are kept up to this size, the oldest use dropped first.
+    """
+
+    def __init__(self, dataset: VideoDataset, spec: stpl_rt.InputSpec, cache_megabytes: int = 3000) -> None:
+        self.dataset = dataset
+        self.spec = spec
+        self.pairs = [i for i in range(len(dataset)) if dataset.previous(i) is not None]
+        self._flow = stpl_rt.DisFlow(threads=1)
+        self._cache: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._cache_bytes = 0
+        self._cache_limit = cache_megabytes * 2**20
+
+    def image(self, index: int) -> Tensor:
+        """``(3, H, W)`` float32, normalised."""
+        return self._cached("image", index, lambda: self._read(index, "image"))
+
+    def luma(self, index: int) -> Tensor:
+        """``(H, W)`` uint8 luma of the uncalibrated frame on the network's grid: what flow is computed on."""
+        return self._cached("luma", index, lambda: self._read(index, "luma"))
+
+    def label(self, index: int) -> Tensor:
+        """``(H, W)`` uint8 training ids on the network's input grid, nearest neighbour; 255 is ignored.
+
+        Raises:
+            ValueError: the frame has no label.
+        """
+        return self._cached("label", index, lambda: self._read_label(index))
+
+    def flow(self, index: int) -> Tensor:
+        """``(2, H, W)`` float32 flow of a frame into its predecessor."""
+        return self._cached("flow", index, lambda: self._compute_flow(index))
+
+    def pair_batch(self, indices: Sequence[int]) -> PairBatch:
+        """Frames, predecessors and flow of the given frames (of :attr:`pairs`)."""
+        past = [self.dataset.previous(index) for index in indices]
+        if None in past:
+            raise ValueError("expected frames with a predecessor; found the first frame of a sequence")
+        return PairBatch(
+            present=torch.stack([self.image(index) for index in indices]),
+            past=torch.stack([self.image(index) for index in past if index is not None]),
+            flow=torch.stack([self.flow(index) for index in indices]),
+        )
+
+    def labelled_batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Images ``(N, 3, H, W)`` float32 and labels ``(N, H, W)`` int64."""
+        images = torch.stack([self.image(index) for index in indices])
+        return images, torch.stack([self.label(index) for index in indices]).long()
+
+    def _read(self, index: int, wanted: str) -> Tensor:
+        # Decoding costs more than preparing: a frame once decoded gives both of its forms.
+        frame = self.dataset.frame(index)
+        image = torch.from_numpy(stpl_rt.preprocess(frame, self.spec, threads=1))
+        luma = torch.from_numpy(stpl_rt.luma(frame, self.spec))
+        other = ("luma", luma) if wanted == "image" else ("image", image)
+        self._store((other[0], index), other[1])
+        return image if wanted == "image" else luma
+
+    def _read_label(self, index: int) -> Tensor:
+        label = self.dataset.label(index)
+        if label is None:
+            raise ValueError(f"frame {index} of {self.dataset.name}: expected a label; found none")
+        whole = torch.from_numpy(np.ascontiguousarray(label))[None, None]
+        size = (self.spec.height, self.spec.width)
+        return F.interpolate(whole, size=size, mode="nearest-exact")[0, 0] if whole.shape[-2:] != size else whole[0, 0]
+
+    def _compute_flow(self, index: int) -> Tensor:
+        past = self.dataset.previous(index)
+        if past is None:
+            raise ValueError(f"frame {index} of {self.dataset.name}: expected a predecessor; it opens its sequence")
+        flow = self._flow(self.luma(index).numpy(), self.luma(past).numpy())
+        return torch.from_numpy(flow).permute(2, 0, 1).contiguous()
+
+    def _cached(self, kind: str, index: int, make: Callable[[], Tensor]) -> Tensor:
+        key = (kind, index)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        value = make()
+        self._store(key, value)
+        return value
+
+    def _store(self, key: tuple[str, int], value: Tensor) -> None:
+        if key in self._cache:
+            return
+        self._cache[key] = value
+        self._cache_bytes += value.nbytes
+        while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
+            self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+def prefetched(make: Callable[[int], T], steps: range) -> Iterator[tuple[int, T]]:
+    """``(step, make(step))`` for every step, the next one being made in a thread while the caller works."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as executor:
+        pending = None
+        for step in steps:
+            ready = pending if pending is not None else executor.submit(make, step)
+            pending = executor.submit(make, step + steps.step) if step + steps.step in steps else None
+            yield step, ready.result()
+
+

@@ -1,0 +1,58 @@
+"""T: one photometric augmentation, drawn once for both frames of a pair."""
+
+from __future__ import annotations
+
+import kornia.augmentation as K
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from stpl.config import Config
+
+
+class AugmentationConfig(Config):
+    """Strengths and probabilities; photometric only, so labels and flow stay where they are."""
+
+    jitter: float = Field(0.4, ge=0, le=1)
+    """Brightness, contrast and saturation vary by this share; hue by a quarter of it."""
+    jitter_probability: float = Field(0.8, ge=0, le=1)
+    grayscale_probability: float = Field(0.2, ge=0, le=1)
+    blur_probability: float = Field(0.5, ge=0, le=1)
+    noise: float = Field(0.02, ge=0, le=1)
+    """Standard deviation of Gaussian noise, of the range 0..1."""
+    noise_probability: float = Field(0.3, ge=0, le=1)
+
+
+class PairAugmentation(nn.Module):
+    """Augments normalised frames t and t-1 alike (kornia's ``VideoSequential``, same parameters on every frame).
+
+    Args:
+        config: strengths.
+        mean, std: of the network's input, in units of 0..255; the colours are restored, changed, normalised again.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: AugmentationConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
+        strength = config.jitter
+        self.video = K.VideoSequential(
+            K.ColorJiggle(strength, strength, strength, strength / 4, p=config.jitter_probability),
+            K.RandomGrayscale(p=config.grayscale_probability),
+            K.RandomGaussianBlur((5, 5), (0.3, 1.5), p=config.blur_probability),
+            K.RandomGaussianNoise(0.0, config.noise, p=config.noise_probability),
+            data_format="BTCHW",
+            same_on_frame=True,
+        )
+
+    @torch.no_grad()
+    def forward(self, present: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Two ``(N, 3, H, W)`` normalised batches to their augmented twins."""
+        clip = torch.stack((present, past), dim=1)
+        colours = ((clip * self.std + self.mean) / 255.0).clamp(0.0, 1.0)
+        augmented = self.video(colours).clamp(0.0, 1.0)
+        clip = (augmented * 255.0 - self.mean) / self.std
+        return clip[:, 0], clip[:, 1]

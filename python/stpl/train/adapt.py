@@ -1,0 +1,243 @@
+"""Adaptation of a source model to unlabelled video: calibration, batch-norm, then the method's training."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+import stpl_rt
+from stpl.config import Config, dump_yaml
+from stpl.data.batches import PairBatch, PreparedVideo, prefetched
+from stpl.data.dataset import VideoDataset
+from stpl.data.randomness import batch_indices, seed_step
+from stpl.errors import UserError
+from stpl.method.augment import AugmentationConfig, PairAugmentation
+from stpl.method.batch_norm import BatchNormConfig, batch_norm_layers, reestimate_batch_norm
+from stpl.method.calibration import CalibrationConfig, Lut, calibrate, gamma_lut, scores_as_dicts
+from stpl.method.pseudo_labels import PseudoLabelConfig, PseudoLabeller
+from stpl.method.self_training import SelfTraining, Views
+from stpl.method.stpl import ContrastConfig, Stpl
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
+from stpl.train.ema import make_teacher, update_teacher
+from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps
+
+logger = logging.getLogger(__name__)
+
+Method = Literal["stpl", "spatial", "temporal", "spatial+temporal", "self-training", "bn"]
+
+
+class AdaptConfig(Config):
+    """Everything that an adaptation depends on, but the source checkpoint and the video."""
+
+    method: Method = "stpl"
+    steps: int = Field(150, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    ema_decay: float = Field(0.98, ge=0, lt=1)
+    """Of the teacher, a step; the teacher is what comes out."""
+    precision: Literal["f32", "bf16"] = "f32"
+    seed: int = Field(0, ge=0)
+    snapshot_every: int = Field(25, ge=1)
+    save_every: int = Field(50, ge=1)
+    """Steps between resumable saves."""
+    calibration: CalibrationConfig = CalibrationConfig()
+    batch_norm: BatchNormConfig = BatchNormConfig()
+    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
+    contrast: ContrastConfig = ContrastConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+
+OnSnapshot = Callable[[int, Checkpoint], None]
+
+
+def adapt(
+    config: AdaptConfig,
+    source: Checkpoint,
+    target: VideoDataset,
+    out: Path,
+    *,
+    resume: bool = False,
+    on_snapshot: OnSnapshot | None = None,
+) -> Checkpoint:
+    """Adapts ``source`` to the frames of ``target``; labels, where the data set has some, are never read.
+
+    Args:
+        out: the run's folder: checkpoint, configuration, metrics.
+        on_snapshot: called with the step and the teacher's checkpoint every ``config.snapshot_every`` steps.
+
+    Returns:
+        The adapted checkpoint, also written to ``out/checkpoint.safetensors``.
+
+    Raises:
+        UserError: no two consecutive frames to adapt on, or a run that cannot be resumed.
+        KeyboardInterrupt: after Ctrl-C, with the state saved.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
+    log = MetricsLog(out / METRICS_FILE)
+    started = time.perf_counter()
+    calibrated = calibrate_input(config, source, target, None if resume else log)
+    video = PreparedVideo(target, calibrated.input.spec())
+    if not video.pairs:
+        raise UserError(f"{target.name}: expected consecutive frames of a video; found {len(target)} single frame(s)")
+    adapted = estimate_batch_norm(config, calibrated, video, None if resume else log)
+    if config.method != "bn":
+        adapted = _train(config, adapted, video, out, log, resume, on_snapshot)
+    seconds = round(time.perf_counter() - started, 1)
+    log.write("done", seconds=seconds)
+    provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
+    result = Checkpoint(
+        adapted.arch, adapted.classes, adapted.input, adapted.weights, {**adapted.provenance, **provenance}
+    )
+    save_checkpoint(result, out / FILE_NAME)
+    (out / RESUME_FILE).unlink(missing_ok=True)
+    return result
+
+
+def calibrate_input(
+    config: AdaptConfig, source: Checkpoint, target: VideoDataset, log: MetricsLog | None = None
+) -> Checkpoint:
+    """The first stage: the source model with the tone curve that suits the target; weights unchanged."""
+    if not config.calibration.enabled:
+        return source
+    frames = [target.frame(index) for index in spread(len(target), config.calibration.frames)]
+
+    def prepared(lut: Lut | None) -> Sequence[Tensor]:
+        spec = _with_lut(source.input, lut).spec()
+        return [torch.from_numpy(stpl_rt.preprocess(frame, spec))[None] for frame in frames]
+
+    gamma, scores = calibrate(source.build(), prepared, config.calibration)
+    logger.info("calibration: gamma %.2f by %s", gamma, config.calibration.criterion)
+    if log is not None:
+        log.write(
+            "calibration", criterion=config.calibration.criterion, candidates=scores_as_dicts(scores), chosen=gamma
+        )
+    lut = None if gamma == 1.0 else gamma_lut(gamma)
+    calibrated_input = _with_lut(source.input, lut)
+    provenance = {**source.provenance, "calibration_gamma": gamma}
+    return Checkpoint(source.arch, source.classes, calibrated_input, source.weights, provenance)
+
+
+def estimate_batch_norm(
+    config: AdaptConfig, checkpoint: Checkpoint, video: PreparedVideo, log: MetricsLog | None = None
+) -> Checkpoint:
+    """The second stage: batch-norm statistics moved towards the target's."""
+    if not config.batch_norm.enabled:
+        return checkpoint
+    model = checkpoint.build()
+    indices = spread(len(video.dataset), config.batch_norm.frames)
+    images = ([video.image(index)] for index in indices)  # one frame a batch: each weighs the same
+    layers = reestimate_batch_norm(model, (torch.stack(image) for image in images), config.batch_norm.blend)
+    if log is not None:
+        log.write("batch_norm", layers=layers, frames=len(indices), blend=config.batch_norm.blend)
+    return checkpoint.with_weights(model)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most ``wanted`` of the positions 0 .. count-1, spread evenly, ascending."""
+    return sorted({int(i) for i in np.linspace(0, count - 1, min(count, wanted)).round()})
+
+
+def _train(
+    config: AdaptConfig,
+    start_from: Checkpoint,
+    video: PreparedVideo,
+    out: Path,
+    log: MetricsLog,
+    resume: bool,
+    on_snapshot: OnSnapshot | None,
+) -> Checkpoint:
+    torch.manual_seed(config.seed)
+    trainer = _Adaptation(config, start_from)
+    state = ResumeState(trainer.modules, trainer.optimizer, config)
+    start = state.load(out / RESUME_FILE) if resume else 0
+    log.forget_from(start)
+    steps = range(start, config.steps)
+    batches = prefetched(
+        lambda step: video.pair_batch(
+            [video.pairs[i] for i in batch_indices(len(video.pairs), config.batch_size, config.seed, step)]
+        ),
+        steps,
+    )
+    probes = [video.image(index) for index in spread(len(video.dataset), 8)]
+
+    def step(i: int) -> dict[str, float]:
+        values = trainer.step(i, next(batches)[1])
+        if (i + 1) % config.snapshot_every == 0 or i + 1 == config.steps:
+            log.write("snapshot", **describe(trainer.teacher, probes), step=i)
+            if on_snapshot is not None:
+                on_snapshot(i + 1, start_from.with_weights(trainer.teacher))
+        return values
+
+    run_steps(
+        f"{config.method} on {video.dataset.name}",
+        steps,
+        step,
+        log,
+        lambda i: state.save(out / RESUME_FILE, i),
+        config.save_every,
+    )
+    return start_from.with_weights(trainer.teacher)
+
+
+class _Adaptation:
+    """Student, teacher, objective and optimiser, and one step of them."""
+
+    def __init__(self, config: AdaptConfig, start_from: Checkpoint) -> None:
+        self.config = config
+        self.student = start_from.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = make_teacher(self.student)
+        self.augment = PairAugmentation(config.augmentation, start_from.input.mean, start_from.input.std)
+        self.objective = build_objective(config, self.student)
+        self.modules = {"student": self.student, "teacher": self.teacher, "objective": self.objective}
+        parameters = [*self.student.parameters(), *self.objective.parameters()]
+        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+    def step(self, step: int, batch: PairBatch) -> dict[str, float]:
+        seed_step(self.config.seed, step)
+        present, past = (x.contiguous(memory_format=torch.channels_last) for x in (batch.present, batch.past))
+        views = Views(present, past, *self.augment(present, past), batch.flow)
+        self.student.train()
+        for layer in batch_norm_layers(self.student):
+            layer.eval()  # the statistics are those of the stage before; small batches would blur them
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
+            losses = self.objective(views, self.student, self.teacher)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.optimizer.step()
+        update_teacher(self.teacher, self.student, self.config.ema_decay)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def build_objective(config: AdaptConfig, model: nn.Module) -> SelfTraining | Stpl:
+    """The training objective of a method."""
+    num_classes, channels = int(model.num_classes), int(model.feature_channels)  # type: ignore[arg-type]
+    self_training = SelfTraining(PseudoLabeller(config.pseudo_labels, num_classes))
+    if config.method == "self-training":
+        return self_training
+    if config.method == "bn":
+        raise ValueError("method 'bn' trains nothing")
+    return Stpl(config.method, config.contrast, self_training, channels)
+
+
+@torch.no_grad()
+def describe(model: nn.Module, images: Sequence[Tensor]) -> dict[str, Any]:
+    """What a model says of some frames: the share of pixels of each class, and its mean confidence."""
+    probabilities = torch.stack([model(image[None])[0].float().softmax(dim=0) for image in images])
+    confidence, labels = probabilities.max(dim=1)
+    histogram = torch.bincount(labels.flatten(), minlength=probabilities.shape[1]) / labels.numel()
+    return {"class_histogram": [round(float(v), 5) for v in histogram], "mean_confidence": float(confidence.mean())}
+
+
+def _with_lut(config: InputConfig, lut: Lut | None) -> InputConfig:
+    return config.model_copy(update={"lut": lut})
+

@@ -1,0 +1,140 @@
+"""Supervised training of a source model on labelled video."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Literal
+
+import kornia.augmentation as K
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from stpl.config import Config, dump_yaml
+from stpl.data.batches import PreparedVideo, prefetched
+from stpl.data.classes import IGNORE_ID
+from stpl.data.dataset import VideoDataset
+from stpl.data.randomness import batch_indices, seed_step
+from stpl.errors import UserError
+from stpl.models.registry import build_model
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
+from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps
+
+logger = logging.getLogger(__name__)
+
+
+class SourceConfig(Config):
+    """Everything that training a source model depends on, but the data."""
+
+    model: str = "compact"
+    input: InputConfig = InputConfig()
+    crop: tuple[int, int] = (192, 256)
+    """Height and width of the random crops that are trained on."""
+    crop_area: tuple[float, float] = (0.35, 1.0)
+    """A crop covers this share of the input's area, before it is resized to ``crop``."""
+    steps: int = Field(2000, ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    """Peak of a one-cycle schedule (Smith and Topin, 2018)."""
+    weight_decay: float = Field(1e-2, ge=0)
+    precision: Literal["f32", "bf16"] = "f32"
+    seed: int = Field(0, ge=0)
+    save_every: int = Field(200, ge=1)
+    """Steps between resumable saves."""
+
+
+def train_source(config: SourceConfig, data: VideoDataset, out: Path, *, resume: bool = False) -> Checkpoint:
+    """Trains ``config.model`` on the labelled frames of ``data`` and writes the run to ``out``.
+
+    Returns:
+        The checkpoint, also written to ``out/checkpoint.safetensors``.
+
+    Raises:
+        UserError: no labelled frames, an unknown model, or a run that cannot be resumed.
+        KeyboardInterrupt: after Ctrl-C, with the state saved.
+    """
+    labelled = data.labelled()
+    if data.classes is None or not labelled:
+        raise UserError(f"{data.name}: expected labelled frames to train on; found none")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, len(data.classes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    state = ResumeState({"model": model}, optimizer, config)
+    log = MetricsLog(out / METRICS_FILE)
+    start = state.load(out / RESUME_FILE) if resume else 0
+    log.forget_from(start)
+
+    video = PreparedVideo(data, config.input.spec())
+    trainer = _Supervised(config, model, optimizer)
+    batches = prefetched(
+        lambda step: video.labelled_batch(
+            [labelled[i] for i in batch_indices(len(labelled), config.batch_size, config.seed, step)]
+        ),
+        range(start, config.steps),
+    )
+    started = time.perf_counter()
+    run_steps(
+        f"source {config.model} on {data.name}",
+        range(start, config.steps),
+        lambda step: trainer.step(step, *next(batches)[1]),
+        log,
+        lambda step: state.save(out / RESUME_FILE, step),
+        config.save_every,
+    )
+    seconds = time.perf_counter() - started
+    log.write("done", seconds=round(seconds, 1), steps=config.steps)
+    provenance = {"method": "source", "data": data.name, "steps": config.steps, "seed": config.seed}
+    checkpoint = Checkpoint(config.model, data.classes, config.input, {}).with_weights(model, **provenance)
+    save_checkpoint(checkpoint, out / FILE_NAME)
+    (out / RESUME_FILE).unlink(missing_ok=True)
+    return checkpoint
+
+
+class _Supervised:
+    def __init__(self, config: SourceConfig, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.config = config
+        self.model = model
+        self.optimizer = optimizer
+        self.augment = K.AugmentationSequential(
+            K.RandomHorizontalFlip(p=0.5),
+            K.RandomResizedCrop(config.crop, scale=config.crop_area, ratio=_ratio_range(config.crop)),
+            data_keys=["input", "mask"],
+        )
+
+    def step(self, step: int, images: Tensor, labels: Tensor) -> dict[str, float]:
+        config = self.config
+        seed_step(config.seed, step)
+        with torch.no_grad():
+            # kornia moves masks with nearest neighbours, as floats.
+            images, moved = self.augment(images, labels[:, None].float())
+        labels = moved[:, 0].long()
+        self.model.train()
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+            logits = self.model(images)
+        logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_ID)
+        rate = config.learning_rate * one_cycle(step / config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": float(loss.detach()), "learning_rate": rate}
+
+
+def one_cycle(progress: float, warm_up: float = 0.1) -> float:
+    """Share of the peak learning rate at ``progress`` 0..1: linear warm-up, then a cosine down to zero."""
+    if progress < warm_up:
+        return (progress + 1e-3) / (warm_up + 1e-3)
+    return float(0.5 * (1.0 + torch.cos(torch.tensor(torch.pi * (progress - warm_up) / (1.0 - warm_up)))))
+
+
+def _ratio_range(crop: tuple[int, int]) -> tuple[float, float]:
+    ratio = crop[1] / crop[0]
+    return (0.9 * ratio, 1.1 * ratio)
