@@ -55,6 +55,7 @@ class ThreadPool {
 
   [[nodiscard]] int piece_count(int count, int grain) const noexcept;
   void run(const Job& job);
+  void stop_workers() noexcept;
   bool run_one_piece() noexcept;
   void wait_for_pieces();
   void work();
