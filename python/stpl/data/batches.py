@@ -138,5 +138,3 @@ def prefetched(make: Callable[[int], T], steps: range) -> Iterator[tuple[int, T]
             ready = pending if pending is not None else executor.submit(make, step)
             pending = executor.submit(make, step + steps.step) if step + steps.step in steps else None
             yield step, ready.result()
-
-

@@ -133,5 +133,3 @@ def _labels_at(labels: Tensor, size: torch.Size) -> Tensor:
     if labels.shape[-2:] == size:
         return labels
     return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,13 +45,18 @@ class CompactNet(nn.Module):
         self.num_classes = num_classes
         self.feature_channels = feature_channels
         self.stem = nn.Sequential(
-            conv_bn(3, width // 2, stride=2), nn.ReLU(inplace=True), conv_bn(width // 2, width, stride=2), nn.ReLU(inplace=True)
+            conv_bn(3, width // 2, stride=2),
+            nn.ReLU(inplace=True),
+            conv_bn(width // 2, width, stride=2),
+            nn.ReLU(inplace=True),
         )
         self.stage4 = ResidualBlock(width, width)
         self.stage8 = nn.Sequential(ResidualBlock(width, 2 * width, stride=2), ResidualBlock(2 * width, 2 * width))
         deep = 3 * width
         self.stage16 = nn.Sequential(
-            ResidualBlock(2 * width, deep, stride=2), ResidualBlock(deep, deep, dilation=2), ResidualBlock(deep, deep, dilation=4)
+            ResidualBlock(2 * width, deep, stride=2),
+            ResidualBlock(deep, deep, dilation=2),
+            ResidualBlock(deep, deep, dilation=4),
         )
         self.context = nn.Conv2d(deep, feature_channels, 1)
         self.lateral16 = conv_bn(deep, feature_channels, kernel=1)

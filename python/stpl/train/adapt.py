@@ -240,4 +240,3 @@ def describe(model: nn.Module, images: Sequence[Tensor]) -> dict[str, Any]:
 
 def _with_lut(config: InputConfig, lut: Lut | None) -> InputConfig:
     return config.model_copy(update={"lut": lut})
-

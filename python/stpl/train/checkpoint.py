@@ -122,7 +122,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{file}: expected a checkpoint written by stpl-adapt; its header is unreadable ({error})") from None
+        raise UserError(
+            f"{file}: expected a checkpoint written by stpl-adapt; its header is unreadable ({error})"
+        ) from None
 
 
 def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:

@@ -112,7 +112,9 @@ class ResumeState:
         """
         tensors, metadata = load_tensors(path)
         if metadata.get("config") != self._config:
-            raise UserError(f"{path.parent}: was started with another configuration than the one given; see {CONFIG_FILE}")
+            raise UserError(
+                f"{path.parent}: was started with another configuration than the one given; see {CONFIG_FILE}"
+            )
         for prefix, module in self._modules.items():
             start = f"{prefix}/"
             module.load_state_dict({n[len(start) :]: t for n, t in tensors.items() if n.startswith(start)})
