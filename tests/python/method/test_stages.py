@@ -1,0 +1,123 @@
+"""Pseudo-labels, calibration, batch-norm re-estimation and the augmentation."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from stpl.data.classes import IGNORE_ID
+from stpl.method.augment import AugmentationConfig, PairAugmentation
+from stpl.method.batch_norm import reestimate_batch_norm
+from stpl.method.calibration import CalibrationConfig, calibrate, gamma_lut, score
+from stpl.method.pseudo_labels import PseudoLabelConfig, PseudoLabeller
+from stpl.models import CompactNet
+
+
+def logits_with(confidences: list[list[float]]) -> torch.Tensor:
+    """Two classes; the first column of confidences belongs to class 0, the second to class 1."""
+    p = torch.tensor([c for column in confidences for c in column])
+    labels = torch.tensor([i for i, column in enumerate(confidences) for _ in column])
+    q = torch.where(labels == 0, p, 1 - p)
+    return torch.stack((q.log(), (1 - q).log()))[None, :, None, :]
+
+
+def test_fixed_threshold_keeps_only_sure_pixels():
+    labeller = PseudoLabeller(PseudoLabelConfig(threshold=0.9, share=1e-6), 2)
+    sure = labeller(logits_with([[0.95, 0.7], [0.8, 0.99]])).sure.flatten().tolist()
+    assert sure == [0, IGNORE_ID, IGNORE_ID, 1]
+
+
+def test_class_balance_lowers_the_bar_of_an_unsure_class_alone():
+    labeller = PseudoLabeller(PseudoLabelConfig(threshold=0.9, share=0.5, momentum=0.0), 2)
+    labels = labeller(logits_with([[0.99, 0.98, 0.97, 0.6], [0.8, 0.7, 0.65, 0.55]]))
+    assert labels.sure.flatten().tolist() == [0, 0, 0, IGNORE_ID, 1, 1, IGNORE_ID, IGNORE_ID]
+    assert labeller.thresholds[0] == pytest.approx(0.9) and labeller.thresholds[1] < 0.7
+
+
+def test_labels_without_update_leave_the_thresholds():
+    labeller = PseudoLabeller(PseudoLabelConfig(momentum=0.0), 2)
+    before = labeller.thresholds.clone()
+    labeller(logits_with([[0.6], [0.6]]), update=False)
+    assert torch.equal(before, labeller.thresholds)
+
+
+def test_gamma_table_is_monotone_and_fixes_both_ends():
+    for gamma in (0.4, 1.0, 1.5):
+        for table in gamma_lut(gamma):
+            assert table[0] == 0 and table[255] == 255 and list(table) == sorted(table)
+    assert gamma_lut(1.0)[0] == tuple(range(256))
+    assert gamma_lut(0.5)[0][64] > 64
+
+
+class BrightnessModel(nn.Module):
+    """Sure of a class where the image is near one of two brightnesses, unsure in between."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        value = x[:, :1]
+        return torch.cat((-((value - 0.7) ** 2), -((value - 0.3) ** 2)), dim=1) * 60
+
+
+@pytest.mark.parametrize("criterion", ["entropy", "information", "nuclear_norm"])
+def test_calibration_finds_the_curve_that_undoes_a_darkening(criterion):
+    torch.manual_seed(0)
+    bright = torch.where(torch.rand(1, 3, 16, 16) < 0.5, 0.3, 0.7)
+    dark = (bright**2.0 * 255).round().long()
+
+    def frames(lut):
+        table = torch.arange(256) if lut is None else torch.tensor(lut[0])
+        return [table[dark].float() / 255]
+
+    config = CalibrationConfig(criterion=criterion, gammas=(1.5, 1.0, 0.7, 0.5, 0.35))
+    gamma, scores = calibrate(BrightnessModel(), frames, config)
+    assert gamma == 0.5
+    assert [s.gamma for s in scores] == [1.5, 1.0, 0.7, 0.5, 0.35]
+
+
+def test_calibration_always_tries_the_identity():
+    image = torch.rand(1, 3, 8, 8)
+    gamma, scores = calibrate(BrightnessModel(), lambda _: [image], CalibrationConfig(gammas=(0.5,)))
+    assert gamma == 1.0 and {s.gamma for s in scores} == {1.0, 0.5}
+
+
+def test_batch_statistics_grow_with_the_distance_of_the_input():
+    torch.manual_seed(0)
+    model = CompactNet(4)
+    reestimate_batch_norm(model, [torch.randn(4, 3, 64, 64) for _ in range(4)], blend=1.0)
+    model.eval()
+    near = score(model, [torch.randn(1, 3, 64, 64)], 1.0).batch_statistics
+    far = score(model, [torch.randn(1, 3, 64, 64) * 3 + 2], 1.0).batch_statistics
+    assert far > 2 * near
+
+
+def test_batch_norm_blend_moves_statistics_by_its_share():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)).eval()
+    images = torch.randn(4, 3, 32, 32) + 1.5
+    with torch.no_grad():
+        target = model[0](images).mean(dim=(0, 2, 3))
+    half = copy.deepcopy(model)
+    assert reestimate_batch_norm(model, [images], 1.0) == 1
+    torch.testing.assert_close(model[1].running_mean, target, atol=1e-5, rtol=1e-4)
+    reestimate_batch_norm(half, [images], 0.5)
+    torch.testing.assert_close(half[1].running_mean, 0.5 * target, atol=1e-5, rtol=1e-4)
+    assert half[1].momentum == 0.1 and not half.training
+
+
+def test_model_without_batch_norm_is_left_alone():
+    assert reestimate_batch_norm(nn.Conv2d(3, 2, 1), [torch.zeros(1, 3, 4, 4)], 1.0) == 0
+
+
+def test_both_frames_get_the_same_augmentation():
+    torch.manual_seed(5)
+    mean, std = (120.0, 110.0, 100.0), (58.0, 57.0, 56.0)
+    augment = PairAugmentation(AugmentationConfig(noise=0.0), mean, std)
+    frame = torch.rand(3, 3, 24, 32) * 2 - 1
+    changed = 0.0
+    for _ in range(4):
+        present, past = augment(frame, frame.clone())
+        torch.testing.assert_close(present, past, atol=1e-5, rtol=0)
+        changed = max(changed, float((present - frame).abs().max()))
+    assert changed > 0.05
