@@ -64,14 +64,38 @@ class FrameArray {
   Frame frame_;
 };
 
-// A new NumPy array that owns `data`.
 template <class T>
-nb::object own_array(std::vector<T> data, std::initializer_list<std::size_t> shape) {
-  auto owned = std::make_unique<std::vector<T>>(std::move(data));
-  T* first = owned->data();
-  nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+using NumpyArray = nb::ndarray<nb::numpy, T>;
+
+// A NumPy array over `first` that keeps `memory` alive.
+template <class T, class Memory>
+NumpyArray<T> own_array(T* first, Memory memory, std::initializer_list<std::size_t> shape) {
+  auto owned = std::make_unique<Memory>(std::move(memory));
+  nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<Memory*>(p); });
   static_cast<void>(owned.release());
-  return nb::cast(nb::ndarray<nb::numpy, T>(first, shape, owner), nb::rv_policy::reference);
+  return NumpyArray<T>(first, shape, owner);
 }
+
+template <class T>
+NumpyArray<T> own_array(std::vector<T> values, std::initializer_list<std::size_t> shape) {
+  T* first = values.data();  // moving a vector leaves its elements where they are
+  return own_array(first, std::move(values), shape);
+}
+
+// A row-major result that is written without the GIL and then given to Python.
+template <class T>
+class NewArray {
+ public:
+  explicit NewArray(std::size_t count) : data_(std::make_unique_for_overwrite<T[]>(count)) {}
+
+  [[nodiscard]] T* data() const noexcept { return data_.get(); }
+  NumpyArray<T> give(std::initializer_list<std::size_t> shape) {
+    T* first = data_.get();
+    return own_array(first, std::move(data_), shape);
+  }
+
+ private:
+  std::unique_ptr<T[]> data_;
+};
 
 }  // namespace stpl_rt::bindings

@@ -8,6 +8,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -61,7 +62,7 @@ nb::object lut_array(const InputSpec& spec) {
   if (!spec.lut) return nb::none();
   std::vector<std::uint8_t> values;
   for (const auto& channel : *spec.lut) values.insert(values.end(), channel.begin(), channel.end());
-  return own_array(std::move(values), {3, 256});
+  return nb::cast(own_array(std::move(values), {3, 256}));
 }
 
 void init_input_spec(InputSpec* self, int width, int height, const std::array<float, 3>& mean,

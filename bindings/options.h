@@ -1,17 +1,20 @@
-// Words that Python passes for the options of the runtime.
+// What Python passes for the options of the runtime.
 #pragma once
+
+#include <stpl_rt/options.h>
 
 #include <optional>
 #include <string>
 
-#include <stpl_rt/options.h>
+#include "core/thread_pool.h"
 
 namespace stpl_rt::bindings {
 
-// `threads` of a call or object: 0 means the cores this process may use; throws Error(invalid_argument) below 0.
-int resolve_threads(int threads);
-
-// None or the text that Schedule::parse() takes.
+// None, or the text that Schedule::parse() takes.
 std::optional<Schedule> parse_schedule(const std::optional<std::string>& text);
+
+// The pool of `threads` threads (0: the cores this process may use) that single calls share: starting threads
+// takes longer than most of them. Throws Error(invalid_argument) if negative.
+ThreadPool& shared_pool(int threads);
 
 }  // namespace stpl_rt::bindings

@@ -35,7 +35,7 @@ nb::object map_array(ByteMap map) {
   if (map.data.empty()) return nb::none();
   const auto height = static_cast<std::size_t>(map.height);
   const auto width = static_cast<std::size_t>(map.width);
-  return own_array(std::move(map.data), {height, width});
+  return nb::cast(own_array(std::move(map.data), {height, width}));
 }
 
 PythonResult convert(Result result) {
