@@ -1,0 +1,73 @@
+"""Where and when a benchmark ran, and its results as JSON under ``benchmarks/results/``."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("stpl", "torch", "openvino", "onnxruntime", "opencv-python-headless", "numpy")
+
+
+def write_result(name: str, results: dict[str, Any], out: Path | None = None) -> Path:
+    """Writes ``results`` with the machine, the commit and the command's date; returns the file."""
+    path = out if out is not None else RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"name": name, "machine": machine(), "commit": commit(), "date": today(), "results": results}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, system, Python and the libraries that matter."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def commit() -> str:
+    """Short hash of the commit that ran, with ``+changes`` where the tree differs from it."""
+    root = Path(__file__).parent.parent
+    try:
+        short = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        tracked = ["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results", ":!BENCHMARKS.md"]
+        changed = subprocess.run(tracked, cwd=root, check=False).returncode
+        return short + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def today() -> str:
+    """Date in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

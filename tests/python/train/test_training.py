@@ -1,0 +1,214 @@
+"""Source training and adaptation on small generated video: what they write, refuse, resume and reproduce."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stpl.config import load_config
+from stpl.data.specs import open_dataset
+from stpl.errors import UserError
+from stpl.train.adapt import AdaptConfig, adapt, build_objective, spread
+from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint, save_checkpoint
+from stpl.train.run import RESUME_FILE, prepare_run_folder
+from stpl.train.source import SourceConfig, train_source
+
+INPUT = InputConfig(height=48, width=64)
+SOURCE = SourceConfig(input=INPUT, crop=(32, 48), steps=3, batch_size=2, seed=1, save_every=2)
+ADAPT = AdaptConfig(steps=3, batch_size=2, seed=2, snapshot_every=2, save_every=2)
+DAY = "synthstreet:?domain=day&seed=1&sequences=1&frames=4&size=48x64"
+DUSK = "synthstreet:?domain=dusk&seed=2&sequences=2&frames=4&size=48x64"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Checkpoint:
+    return train_source(SOURCE, open_dataset(DAY), tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def dusk():
+    return open_dataset(DUSK)
+
+
+def same_weights(a: Checkpoint, b: Checkpoint) -> bool:
+    return all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+
+
+def test_source_run_writes_a_checkpoint_that_loads(source, tmp_path):
+    save_checkpoint(source, tmp_path / "model.safetensors")
+    loaded = load_checkpoint(tmp_path / "model.safetensors")
+    assert loaded.classes == source.classes and loaded.input == source.input and same_weights(loaded, source)
+    images = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.build()(images), source.build()(images))
+
+
+@pytest.mark.parametrize("method", ["stpl", "spatial", "temporal", "spatial+temporal", "self-training", "bn"])
+def test_every_method_changes_the_model_and_logs_its_losses(method, source, dusk, tmp_path):
+    config = ADAPT.model_copy(update={"method": method})
+    adapted = adapt(config, source, dusk, tmp_path)
+    assert not same_weights(adapted, source)
+    assert all(torch.isfinite(t).all() for t in adapted.weights.values() if t.is_floating_point())
+    events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"calibration", "batch_norm", "done"} <= {e["event"] for e in events}
+    steps = [e for e in events if e["event"] == "step"]
+    assert len(steps) == (0 if method == "bn" else 3)
+    assert all(("loss_contrast" in e) == (method != "self-training") for e in steps)
+    assert same_weights(load_checkpoint(tmp_path), adapted)
+
+
+@pytest.mark.parametrize("fusion", ["concatenation", "1x1"])
+@pytest.mark.parametrize("clean_branch", ["student", "teacher"])
+def test_stpl_trains_student_fusion_and_projection(fusion, clean_branch, source, dusk, tmp_path):
+    config = load_config(
+        AdaptConfig, None, [f"contrast.fusion={fusion}", f"contrast.clean_branch={clean_branch}", "steps=1"]
+    )
+    objective = build_objective(config, source.build())
+    assert any("projection" in name for name, _ in objective.named_parameters())
+    adapted = adapt(config, source, dusk, tmp_path)
+    assert not same_weights(adapted, source)
+
+
+def test_adaptation_never_reads_labels(source, tmp_path, monkeypatch):
+    data = open_dataset(DUSK)
+
+    def forbidden(self, index):
+        raise AssertionError("adaptation read a label")
+
+    monkeypatch.setattr(type(data), "label", forbidden)
+    adapt(ADAPT, source, data, tmp_path)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(source, dusk, tmp_path):
+    first = adapt(ADAPT, source, dusk, tmp_path / "a")
+    assert same_weights(first, adapt(ADAPT, source, dusk, tmp_path / "b"))
+    other = ADAPT.model_copy(update={"seed": 9})
+    assert not same_weights(first, adapt(other, source, dusk, tmp_path / "c"))
+
+
+@pytest.mark.parametrize("which", ["source", "adapt"])
+def test_interrupted_run_resumes_to_the_same_weights(which, source, dusk, tmp_path):
+    day = open_dataset(DAY)
+
+    def run(out: Path, resume: bool = False) -> Checkpoint:
+        if which == "source":
+            return train_source(SOURCE, day, out, resume=resume)
+        return adapt(ADAPT, source, dusk, out, resume=resume)
+
+    whole = run(tmp_path / "whole")
+    out = tmp_path / "interrupted"
+    metrics = out / "metrics.jsonl"
+
+    def interrupt_after_the_first_step() -> None:
+        while not (metrics.exists() and '"step"' in metrics.read_text()):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt_after_the_first_step)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(out)
+    watcher.join()
+    assert (out / RESUME_FILE).is_file() and not (out / "checkpoint.safetensors").exists()
+    assert same_weights(run(out, resume=True), whole)
+    assert not (out / RESUME_FILE).exists()
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines() if '"event": "step"' in line]
+    assert steps == [0, 1, 2]
+
+
+def test_resume_with_another_configuration_is_refused(source, dusk, tmp_path):
+    with pytest.raises(UserError, match="another configuration"):
+        _interrupted(source, dusk, tmp_path)
+        adapt(ADAPT.model_copy(update={"learning_rate": 1e-5}), source, dusk, tmp_path, resume=True)
+
+
+def _interrupted(source, dusk, out: Path) -> None:
+    def stop(step, checkpoint):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt(ADAPT, source, dusk, out, on_snapshot=stop)
+
+
+def test_folder_that_holds_a_run_is_refused(tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"x")
+    with pytest.raises(UserError, match="--overwrite"):
+        prepare_run_folder(tmp_path)
+    with pytest.raises(UserError, match="complete"):
+        prepare_run_folder(tmp_path, resume=True)
+    prepare_run_folder(tmp_path, overwrite=True)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    with pytest.raises(UserError, match="found none"):
+        prepare_run_folder(tmp_path / "nothing", resume=True)
+
+
+def test_stages_can_be_switched_off(source, dusk, tmp_path):
+    config = load_config(
+        AdaptConfig, None, ["method=bn", "calibration.enabled=false", "batch_norm.enabled=false"]
+    )
+    adapted = adapt(config, source, dusk, tmp_path)
+    assert same_weights(adapted, source) and adapted.input == source.input
+
+
+def test_single_frames_are_refused(source, tmp_path):
+    single = open_dataset("synthstreet:?domain=dusk&seed=1&sequences=2&frames=1&size=48x64")
+    with pytest.raises(UserError, match="consecutive frames"):
+        adapt(ADAPT, source, single, tmp_path)
+
+
+def test_unlabelled_data_cannot_train_a_source(tmp_path, source):
+    from PIL import Image
+
+    folder = tmp_path / "video"
+    folder.mkdir()
+    for i in range(2):
+        Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(folder / f"{i}.png")
+    with pytest.raises(UserError, match="labelled"):
+        train_source(SOURCE, open_dataset(str(folder)), tmp_path / "out")
+
+
+def test_checkpoint_of_another_architecture_is_refused(source, tmp_path):
+    weights = dict(source.weights)
+    weights["classifier.weight"] = weights["classifier.weight"][:, :7]
+    broken = Checkpoint(source.arch, source.classes, source.input, weights)
+    save_checkpoint(broken, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="another architecture"):
+        load_checkpoint(tmp_path / "model.safetensors").build()
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "foreign"])
+def test_broken_checkpoint_files_are_refused(kind, source, tmp_path):
+    path = tmp_path / "model.safetensors"
+    if kind == "truncated":
+        save_checkpoint(source, path)
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "foreign":
+        path.write_bytes(b"PK\x03\x04 something else entirely")
+    with pytest.raises(UserError, match="expected"):
+        load_checkpoint(path)
+
+
+def test_unknown_key_names_the_nearest(tmp_path):
+    with pytest.raises(UserError, match=r"contrast\.temperature"):
+        load_config(AdaptConfig, None, ["contrast.temprature=0.2"])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("learningrate: 0.1\n")
+    with pytest.raises(UserError, match="learning_rate"):
+        load_config(AdaptConfig, recipe)
+
+
+def test_value_of_the_wrong_kind_says_what_was_found():
+    with pytest.raises(UserError, match=r"steps.*'many'"):
+        load_config(AdaptConfig, None, ["steps=many"])
+
+
+def test_spread_covers_both_ends():
+    assert spread(100, 5) == [0, 25, 50, 74, 99]
+    assert spread(3, 8) == [0, 1, 2]
