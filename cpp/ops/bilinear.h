@@ -1,0 +1,31 @@
+// The arithmetic of one bilinear read, shared by every kernel that samples.
+#pragma once
+
+#include "core/simd.h"
+
+namespace stpl_rt {
+
+// NaN becomes `low`: a coordinate that comes out of here can be converted to an integer.
+STPL_RT_INLINE float clamp_coordinate(float x, float low, float high) {
+  x = x > low ? x : low;
+  return x < high ? x : high;
+}
+
+// value(x) = mix(v[index], v[index + step], weight), where step is 1, or 0 for a single element.
+struct LinearTap {
+  int index;
+  float weight;
+};
+
+// Clamped to [0, n - 1]. The last element is reached as weight 1 of the last pair, so both reads stay inside.
+STPL_RT_INLINE LinearTap linear_tap(float x, int n) {
+  x = clamp_coordinate(x, 0.F, static_cast<float>(n - 1));
+  int index = static_cast<int>(x);
+  const int last_pair = n > 1 ? n - 2 : 0;
+  index = index < last_pair ? index : last_pair;
+  return {index, x - static_cast<float>(index)};
+}
+
+STPL_RT_INLINE float mix(float a, float b, float weight) { return a * (1.F - weight) + b * weight; }
+
+}  // namespace stpl_rt
