@@ -91,8 +91,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "input": checkpoint.input.model_dump(mode="json"),
         "provenance": checkpoint.provenance,
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
-    save_tensors(weights, {"stpl": json.dumps(header)}, path)
+    save_tensors(checkpoint.weights, {"stpl": json.dumps(header)}, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -132,7 +131,8 @@ def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(dict(tensors), str(temporary), metadata=dict(metadata))
+        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(packed, str(temporary), metadata=dict(metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ class ResumeState:
         """Writes everything as one safetensors file, whole or not at all."""
         tensors: dict[str, Tensor] = {}
         for prefix, module in self._modules.items():
-            tensors.update({f"{prefix}/{name}": t.detach().clone() for name, t in module.state_dict().items()})
+            tensors.update({f"{prefix}/{name}": tensor for name, tensor in module.state_dict().items()})
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors.update({f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()})
         save_tensors(tensors, {"step": str(step), "config": self._config}, path)
