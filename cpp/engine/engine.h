@@ -11,22 +11,18 @@
 namespace stpl_rt {
 
 // A compiled network with one float32 input and one float32 output, both in host memory that the engine
-// owns, so that neither is copied. There are two output slots: a failing run into one leaves the other,
-// which a stream may still be sampling, as it was.
+// owns, so that neither is copied.
 class Engine {
  public:
-  static constexpr int kSlots = 2;
-
   virtual ~Engine() = default;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
   // Planes of the input tensor, (3, height, width); write here before infer().
   [[nodiscard]] virtual std::span<float> input() noexcept = 0;
-  // Runs the network from input() into `slot`, 0 or 1. Throws Error(engine).
-  virtual void infer(int slot) = 0;
-  // Planes of the logits, (classes, height, width), of the last infer(slot).
-  [[nodiscard]] virtual std::span<const float> output(int slot) const noexcept = 0;
+  // Runs the network on input(). Returns the planes of the logits, (classes, height, width), which stay
+  // valid until the next call. Throws Error(engine); the content of the logits is then undefined.
+  virtual std::span<const float> infer() = 0;
 
  protected:
   Engine() = default;

@@ -1,0 +1,47 @@
+// Reads 8-bit Y4M (YUV4MPEG2), what `ffmpeg -f yuv4mpegpipe` writes, as RGB or grey frames.
+#pragma once
+
+#include <stpl_rt/frame.h>
+
+#include <cstdint>
+#include <istream>
+#include <string>
+#include <vector>
+
+namespace stpl_rt::cli {
+
+enum class Chroma { c420, c422, c444, mono };
+
+struct Y4mHeader {
+  int width = 0;
+  int height = 0;
+  std::string frame_rate;  // "30:1" as it stands in the file, "0:0" where absent
+  Chroma chroma = Chroma::c420;
+  bool full_range = false;  // luma 0..255 rather than 16..235
+};
+
+class Y4mReader {
+ public:
+  // Reads the header. `name` stands for the stream in messages. Throws UserError.
+  Y4mReader(std::istream& stream, std::string name);
+
+  // Reads the next frame; false at the end of the video. Throws UserError where the video is cut short.
+  bool next();
+  // The frame that next() read, converted by BT.601: rgb, or gray from a mono video.
+  [[nodiscard]] Frame frame() const noexcept;
+
+  [[nodiscard]] const Y4mHeader& header() const noexcept { return header_; }
+
+ private:
+  [[nodiscard]] std::string read_line(const char* what);
+  void convert();
+
+  std::istream& stream_;
+  std::string name_;
+  Y4mHeader header_;
+  std::uint64_t frames_ = 0;
+  std::vector<std::uint8_t> planes_;  // Y, then U and V
+  std::vector<std::uint8_t> pixels_;
+};
+
+}  // namespace stpl_rt::cli

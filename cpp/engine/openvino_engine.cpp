@@ -1,0 +1,145 @@
+#include <stpl_rt/error.h>
+
+#include <fstream>
+#include <iterator>
+#include <openvino/openvino.hpp>
+#include <utility>
+
+#include "engine/engine.h"
+
+namespace stpl_rt {
+namespace {
+
+ov::element::Type element_type(Precision precision) {
+  switch (precision) {
+    case Precision::bf16:
+      return ov::element::bf16;
+    case Precision::f16:
+      return ov::element::f16;
+    case Precision::f32:
+      break;
+  }
+  return ov::element::f32;
+}
+
+// Runs `body`; what OpenVINO throws becomes Error(engine).
+template <class F>
+auto guarded(const std::string& doing, F&& body) {
+  try {
+    return body();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::engine, "OpenVINO failed " + doing + ": " + error.what());
+  }
+}
+
+std::string names_text(const std::unordered_set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "\"" : ", \"") + name + "\"";
+  return text.empty() ? "no name" : text;
+}
+
+[[noreturn]] void refuse(const NetworkSpec& network, const std::string& what, const std::string& expected,
+                         const std::string& found) {
+  throw Error(ErrorCode::invalid_bundle, network.file.filename().string() + ": " + what + ": expected " +
+                                             expected + " as the manifest says, found " + found);
+}
+
+void check_tensor(const NetworkSpec& network, const std::string& what, const ov::Output<ov::Node>& port,
+                  const TensorSpec& spec) {
+  if (!port.get_names().contains(spec.name)) {
+    refuse(network, what, "a tensor named \"" + spec.name + "\"", names_text(port.get_names()));
+  }
+  if (port.get_element_type() != ov::element::f32) {
+    refuse(network, what, "float32", port.get_element_type().to_string());
+  }
+  const ov::Shape shape(spec.shape.begin(), spec.shape.end());
+  if (!port.get_partial_shape().compatible(shape)) {
+    refuse(network, what, "the shape " + shape.to_string(), port.get_partial_shape().to_string());
+  }
+}
+
+// The network with exactly the manifest's tensors. It is read from memory: then it cannot pull in further
+// files (ONNX external data), whose content no hash vouches for.
+std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& network) {
+  std::ifstream stream(network.file, std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(stream), {});
+  if (!stream) throw Error(ErrorCode::io, network.file.string() + ": cannot be read");
+  std::shared_ptr<ov::Model> model = core.read_model(bytes, ov::Tensor());
+  if (model->inputs().size() != 1 || model->outputs().size() != 1) {
+    refuse(network, "tensors", "1 input and 1 output",
+           std::to_string(model->inputs().size()) + " and " + std::to_string(model->outputs().size()));
+  }
+  check_tensor(network, "input", model->input(), network.inputs.front());
+  if (model->input().get_partial_shape().is_dynamic()) {
+    const std::vector<std::int64_t>& shape = network.inputs.front().shape;
+    model->reshape(ov::PartialShape(std::vector<ov::Dimension>(shape.begin(), shape.end())));
+  }
+  check_tensor(network, "output", model->output(), network.outputs.front());
+  if (model->output().get_partial_shape().is_dynamic()) {
+    refuse(network, "output", "a shape that follows from the input's",
+           model->output().get_partial_shape().to_string());
+  }
+  return model;
+}
+
+ov::CompiledModel compile(ov::Core& core, const NetworkSpec& network, Precision precision, int threads) {
+  const ov::element::Type type = element_type(precision);
+  ov::CompiledModel compiled = core.compile_model(
+      read_network(core, network), "CPU", ov::hint::inference_precision(type),
+      ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY), ov::num_streams(1),
+      ov::inference_num_threads(threads),
+      // Pinned threads of several streams or processes would queue for the same cores.
+      ov::hint::enable_cpu_pinning(false));
+  const auto used = compiled.get_property(ov::hint::inference_precision);
+  if (used != type) {
+    throw Error(ErrorCode::unsupported, std::string("precision ") + to_string(precision) +
+                                            " is not available on this CPU (OpenVINO would use " +
+                                            used.to_string() + "); use \"f32\"");
+  }
+  return compiled;
+}
+
+class OpenVinoEngine final : public Engine {
+ public:
+  OpenVinoEngine(const NetworkSpec& network, Precision precision, int threads) {
+    compiled_ = compile(core_, network, precision, threads);
+    request_ = compiled_.create_infer_request();
+    input_ = request_.get_input_tensor();
+    output_ = request_.get_output_tensor();
+  }
+
+  std::span<float> input() noexcept override { return {input_.data<float>(), input_.get_size()}; }
+
+  std::span<const float> infer() override {
+    return guarded("running the network", [&]() -> std::span<const float> {
+      request_.infer();
+      return {output_.data<float>(), output_.get_size()};
+    });
+  }
+
+ private:
+  ov::Core core_;
+  ov::CompiledModel compiled_;
+  ov::InferRequest request_;
+  ov::Tensor input_;
+  ov::Tensor output_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_engine(const NetworkSpec& network, const std::string& device,
+                                    Precision precision, int threads) {
+  if (device != "cpu") {
+    throw Error(ErrorCode::unsupported, "expected the device \"cpu\", the only one of this build, found \"" +
+                                            device.substr(0, 40) + "\"; use \"cpu\"");
+  }
+  return guarded("to compile " + network.file.filename().string(), [&]() -> std::unique_ptr<Engine> {
+    return std::make_unique<OpenVinoEngine>(network, precision, threads);
+  });
+}
+
+}  // namespace stpl_rt

@@ -1,0 +1,17 @@
+// Whether a frame continues the one before it.
+#pragma once
+
+#include <cstdint>
+
+#include "core/image.h"
+#include "core/thread_pool.h"
+#include "ops/compose.h"
+
+namespace stpl_rt {
+
+// True where `current` does not show the scene of `past`, judged by how little of it `flow` (current → past)
+// explains. All on the flow's grid.
+bool is_scene_cut(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
+                  const FlowField& flow, ThreadPool& pool);
+
+}  // namespace stpl_rt

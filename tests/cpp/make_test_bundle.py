@@ -1,0 +1,98 @@
+"""Writes the bundles that the C++ tests run: networks whose logits are known in closed form.
+
+Logits are a linear function of the normalised input, so tests can compute each label by hand: class c's logit is
+`WEIGHTS[c] . x + BIAS[c]`, averaged over blocks (half-pixel geometry) or taken at every fourth pixel (aligned
+corners). tests/cpp/test_bundle.h holds the same numbers.
+
+    python tests/cpp/make_test_bundle.py OUT_FOLDER
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# Exact in binary, so that the order of additions does not matter to the reference.
+WEIGHTS = np.array([[1.0, -0.5, -0.5], [-0.5, 1.0, -0.5], [-0.5, -0.5, 1.0], [-0.25, -0.25, -0.25]], np.float32)
+BIAS = np.array([0.0, 0.0, 0.0, 0.125], np.float32)
+COLORS = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [64, 64, 64]]
+NAMES = ["red", "green", "blue", "dark"]
+MEAN = [112.0, 120.0, 128.0]
+STD = [64.0, 64.0, 32.0]
+
+
+def network(width: int, height: int, block: int, *, align_corners: bool) -> onnx.ModelProto:
+    """A 1x1 convolution to four classes, then block averages, or every `block`-th pixel for aligned corners."""
+    if align_corners:
+        out_w, out_h = (width - 1) // block + 1, (height - 1) // block + 1
+        reduce = helper.make_node("AveragePool", ["scores"], ["logits"], kernel_shape=[1, 1], strides=[block, block])
+    else:
+        out_w, out_h = width // block, height // block
+        reduce = helper.make_node(
+            "AveragePool", ["scores"], ["logits"], kernel_shape=[block, block], strides=[block, block]
+        )
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weight", "bias"], ["scores"]), reduce],
+        "segment",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, height, width])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(NAMES), out_h, out_w])],
+        [numpy_helper.from_array(WEIGHTS[:, :, None, None], "weight"), numpy_helper.from_array(BIAS, "bias")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_bundle(folder: Path, width: int, height: int, block: int, *, align_corners: bool) -> None:
+    """Writes network and manifest of one test bundle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = network(width, height, block, align_corners=align_corners)
+    content = model.SerializeToString()
+    (folder / "segment.onnx").write_bytes(content)
+    shape = [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
+    manifest = {
+        "schema_version": 1,
+        "name": folder.name,
+        "classes": [{"name": n, "color": c} for n, c in zip(NAMES, COLORS, strict=True)],
+        "ignore_id": 255,
+        "input": {
+            "width": width,
+            "height": height,
+            "color_order": "rgb",
+            "mean": MEAN,
+            "std": STD,
+            "lut": None,
+            "resize": "stretch",
+            "filter": "bilinear",
+        },
+        "logits": {"width": shape[3], "height": shape[2], "align_corners": align_corners},
+        "networks": {
+            "segment": {
+                "file": "segment.onnx",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "inputs": [{"name": "image", "shape": [1, 3, height, width], "type": "float32"}],
+                "outputs": [{"name": "logits", "shape": shape, "type": "float32"}],
+            }
+        },
+        "default_schedule": "fixed:3",
+        "provenance": {"made_by": "make_test_bundle.py"},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Writes all test bundles."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    write_bundle(out / "half_pixel", 96, 64, 4, align_corners=False)
+    write_bundle(out / "corners", 97, 65, 4, align_corners=True)
+    write_bundle(out / "coarse", 320, 192, 8, align_corners=False)
+
+
+if __name__ == "__main__":
+    main()
