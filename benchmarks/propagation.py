@@ -1,0 +1,98 @@
+"""Propagation on real 15 Hz video: `fixed:K` against `every`, in accuracy by distance from the key frame and in time.
+
+    python benchmarks/propagation.py --bundle runs/camvid/source-bundle --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
+
+`fixed:K` is run once for each of its K phases: phase p is brought about by a reset() after p frames. The mIoU is over
+the classes present in the labels. Times are wall-clock milliseconds of push() on frames of the video's own size.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+import stpl_rt
+from record import write_result
+from stpl.data.specs import open_dataset
+from stpl.metrics import ConfusionMatrix
+
+
+def run_stream(
+    segmenter: stpl_rt.Segmenter, frames: list[Any], labels: list[Any], phase: int, classes: int
+) -> tuple[dict[int, ConfusionMatrix], dict[bool, list[float]]]:
+    """One pass over the clip: confusion by age of the key frame, milliseconds by key or not."""
+    confusion: dict[int, ConfusionMatrix] = {}
+    times: dict[bool, list[float]] = {True: [], False: []}
+    segmenter.reset()
+    for index, (frame, label) in enumerate(zip(frames, labels, strict=True)):
+        if index == phase:
+            segmenter.reset()
+        result = segmenter.push(frame)
+        times[result.is_key].append(result.timing["total_ms"])
+        if label is not None:
+            confusion.setdefault(result.age, ConfusionMatrix(classes)).update(result.labels, label)
+    return confusion, times
+
+
+def merged(parts: list[ConfusionMatrix], classes: int) -> ConfusionMatrix:
+    whole = ConfusionMatrix(classes)
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def measure(bundle: Path, schedule: str, interval: int, frames: list[Any], labels: list[Any], threads: int) -> dict[str, Any]:
+    """All phases of one schedule."""
+    segmenter = stpl_rt.Segmenter(bundle, schedule=schedule, threads=threads)
+    classes = len(segmenter.bundle.classes)
+    for frame in frames[:10]:
+        segmenter.push(frame)
+    phases, by_age = [], {}
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for phase in range(interval):
+        confusion, phase_times = run_stream(segmenter, frames, labels, phase, classes)
+        phases.append(100 * merged(list(confusion.values()), classes).miou)
+        for age, part in confusion.items():
+            by_age.setdefault(age, []).append(part)
+        for is_key in times:
+            times[is_key] += phase_times[is_key]
+    total = sum(times[True]) + sum(times[False])
+    return {
+        "schedule": schedule,
+        "miou_mean": fmean(phases),
+        "miou_phases": phases,
+        "miou_by_age": {age: 100 * merged(parts, classes).miou for age, parts in sorted(by_age.items())},
+        "key_ms_p50": median(times[True]),
+        "propagated_ms_p50": median(times[False]) if times[False] else None,
+        "propagated_ms_p99": float(np.percentile(times[False], 99)) if times[False] else None,
+        "frames_per_second": 1e3 * (len(times[True]) + len(times[False])) / total,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--data", required=True, help="data spec of a clip of consecutive frames, some of them labelled")
+    parser.add_argument("--intervals", type=int, nargs="+", default=[2, 5, 10])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
+    args = parser.parse_args()
+    data = open_dataset(args.data)
+    frames = [data.frame(i) for i in range(len(data))]
+    labels = [data.label(i) for i in range(len(data))]
+    rows = [measure(args.bundle, "every", 1, frames, labels, args.threads)]
+    for interval in args.intervals:
+        rows.append(measure(args.bundle, f"fixed:{interval}", interval, frames, labels, args.threads))
+    for row in rows:
+        ages = " ".join(f"{age}:{value:.1f}" for age, value in row["miou_by_age"].items())
+        print(f"{row['schedule']:9} mIoU {row['miou_mean']:.2f} by age {ages}; {row['frames_per_second']:.1f} frames/s")
+    height, width = frames[0].shape[:2]
+    setting = {"data": data.name, "frames": len(frames), "frame_size": f"{width}x{height}", "threads": args.threads}
+    print(write_result("propagation", {**setting, "rows": rows}, args.json))
+
+
+if __name__ == "__main__":
+    main()
