@@ -1,4 +1,5 @@
 # nlohmann/json headers (header-only): from the system, else from the Python package `nlohmann-json`.
+stpl_forget_stale(STPL_RT_JSON_INCLUDE_DIR)
 stpl_python_package(stpl_json_package nlohmann_json)
 find_path(STPL_RT_JSON_INCLUDE_DIR nlohmann/json.hpp
           HINTS ${stpl_json_package} PATH_SUFFIXES include DOC "Folder that holds nlohmann/json.hpp")

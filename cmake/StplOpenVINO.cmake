@@ -1,6 +1,7 @@
 # OpenVINO: where OpenVINO_DIR says, else the Python wheel (headers and CMake files are inside), else an
 # installed SDK. Sets stpl_openvino_wheel to the wheel's folder, or to nothing.
 set(stpl_openvino_wheel "")
+stpl_forget_stale(OpenVINO_DIR)
 if(NOT OpenVINO_DIR)
   stpl_python_package(stpl_openvino_wheel openvino)
   if(stpl_openvino_wheel AND EXISTS "${stpl_openvino_wheel}/cmake/OpenVINOConfig.cmake")

@@ -27,3 +27,10 @@ function(stpl_python_package variable package)
     set(${variable} "${folder}" PARENT_SCOPE)
   endif()
 endfunction()
+
+# stpl_forget_stale(<cached path>): pip's isolated builds leave paths in the cache of a folder that is gone.
+function(stpl_forget_stale variable)
+  if(${variable} AND NOT EXISTS "${${variable}}")
+    unset(${variable} CACHE)
+  endif()
+endfunction()

@@ -1,0 +1,95 @@
+# make demo   adapt the shipped model to dusk video, export it, run it (runs/demo/)
+# make test   all tests, C++ and Python
+# make lint   formatters and type checks, changing nothing
+# make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md
+# Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BUILD := build/cmake
+STAMPS := $(VENV)/.stamps
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt pyproject.toml
+TEST_SOURCES := $(shell find tests/cpp -type f)
+CXX_FORMATTED := $(shell find cpp include bindings tests/cpp examples -name '*.cpp' -o -name '*.h' -o -name '*.c')
+
+.PHONY: demo test lint bench stub clean
+.DEFAULT_GOAL := demo
+
+demo: $(STAMPS)/train $(STAMPS)/build
+	$(VENV)/bin/stpl-adapt demo
+
+test: $(STAMPS)/test $(STAMPS)/build-tests
+	ctest --test-dir $(BUILD) --output-on-failure -j 2
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMPS)/dev $(STAMPS)/build
+	ruff check python tests scripts benchmarks examples
+	ruff format --check python tests scripts benchmarks examples
+	mypy
+	clang-format --dry-run --Werror $(CXX_FORMATTED)
+	scripts/clang_tidy.sh $(BUILD)
+
+bench: $(STAMPS)/train $(STAMPS)/build
+	$(PY) scripts/bench.py
+
+# The type stub of the extension module, committed beside it; a test compares the two.
+stub: $(STAMPS)/build
+	cmake --build $(BUILD) --target stub
+
+clean:
+	rm -rf build dist $(STAMPS)
+
+# --- Environment ---
+$(STAMPS)/created: scripts/check_python.py
+	$(PYTHON) scripts/check_python.py
+	test -x $(PY) || { PYTHON=$(PYTHON) scripts/system_packages.sh venv; $(PYTHON) -m venv $(VENV); }
+	$(PY) scripts/check_python.py
+	$(PY) -m pip install --quiet --disable-pip-version-check 'pip>=23.1'
+	mkdir -p $(STAMPS)
+	touch $@
+
+$(STAMPS)/torch: $(STAMPS)/created constraints.txt scripts/install_torch.py
+	$(PY) scripts/install_torch.py
+	touch $@
+
+# $(call install,groups): the requirements of pyproject.toml's groups, not the project itself.
+install = $(PY) scripts/requirements.py $(1) | $(PIP) -r /dev/stdin
+
+$(STAMPS)/base: $(STAMPS)/created constraints.txt pyproject.toml
+	$(call install,build core)
+	touch $@
+
+$(STAMPS)/train: $(STAMPS)/torch $(STAMPS)/base
+	$(call install,train)
+	touch $@
+
+$(STAMPS)/test: $(STAMPS)/train
+	$(call install,test)
+	touch $@
+
+$(STAMPS)/dev: $(STAMPS)/test
+	$(call install,dev)
+	touch $@
+
+# --- Our own code: editable, so that Python files are used where they lie; one CMake tree for everything ---
+EDITABLE := $(PIP) --no-build-isolation --no-deps --editable . --config-settings=build-dir=$(BUILD) \
+            --config-settings=cmake.define.STPL_RT_LIBRARY=ON
+
+# Without the tests' settings: where `make test` has set them, they stay as they are, and nothing compiles twice.
+$(STAMPS)/build: $(STAMPS)/base $(CXX_SOURCES)
+	PYTHON=$(PY) scripts/system_packages.sh compiler headers
+	$(EDITABLE)
+	touch $@
+
+$(STAMPS)/build-tests: $(STAMPS)/base $(CXX_SOURCES) $(TEST_SOURCES)
+	PYTHON=$(PY) scripts/system_packages.sh compiler headers gtest
+	$(EDITABLE) --config-settings=cmake.define.STPL_RT_TESTS=ON --config-settings=cmake.define.STPL_RT_WERROR=ON
+	touch $(STAMPS)/build $@
