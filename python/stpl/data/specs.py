@@ -55,8 +55,8 @@ def _open_path(path: Path) -> VideoDataset:
         if path.suffix.lower() in PICTURE_SUFFIXES:
             raise UserError(f"expected a video or a folder, found a single picture: {path}")
         return VideoFileDataset([path])
-    videos = videos_in(path)
     with_frames = has_frames(path)
+    videos = videos_in(path)
     if videos and with_frames:
         raise UserError(f"expected frames or videos in {path}, found both: name one of the folders or videos in it")
     if not videos and not with_frames:
