@@ -80,7 +80,8 @@ class CompactNet(nn.Module):
         return F.relu(self.smooth4(self.lateral4(at4) + _resize_like(z, at4)), inplace=True)
 
     def logits(self, features: Tensor) -> Tensor:
-        return self.classifier(features)
+        scores: Tensor = self.classifier(features)
+        return scores
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits(self.features(images))

@@ -205,7 +205,8 @@ class _Adaptation:
     def step(self, step: int, batch: PairBatch) -> dict[str, float]:
         seed_step(self.config.seed, step)
         present, past = (x.contiguous(memory_format=torch.channels_last) for x in (batch.present, batch.past))
-        views = Views(present, past, *self.augment(present, past), batch.flow)
+        present_augmented, past_augmented = self.augment(present, past)
+        views = Views(present, past, present_augmented, past_augmented, batch.flow)
         self.student.train()
         for layer in batch_norm_layers(self.student):
             layer.eval()  # the statistics are those of the stage before; small batches would blur them
