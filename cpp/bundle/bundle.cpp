@@ -152,7 +152,8 @@ std::string read_hash(const JsonField& field) {
   const std::string expected = "a SHA-256 of 64 lower-case hexadecimal digits";
   if (!field.value().is_string()) field.fail(expected);
   std::string hash = field.value().get<std::string>();
-  if (hash.size() != 64 || hash.find_first_not_of("0123456789abcdef") != std::string::npos) field.fail(expected);
+  if (hash.size() != 64 || hash.find_first_not_of("0123456789abcdef") != std::string::npos)
+    field.fail(expected);
   return hash;
 }
 
@@ -168,9 +169,9 @@ NetworkSpec read_segment(const JsonField& field, const Bundle& bundle) {
   network.file = resolve(field.at("file"), bundle.directory);
   const std::string hash = sha256_file(network.file);
   if (hash != network.sha256) {
-    field.at("file").fail("a file with SHA-256 " + network.sha256, network.file.filename().string() +
-                                                                       " with " + hash +
-                                                                       "; it is damaged or not the one exported");
+    field.at("file").fail(
+        "a file with SHA-256 " + network.sha256,
+        network.file.filename().string() + " with " + hash + "; it is damaged or not the one exported");
   }
   return network;
 }

@@ -59,8 +59,8 @@ json parse_json(const std::string& text, const std::string& document) {
 }
 
 void JsonField::fail(const std::string& expected, const std::string& found) const {
-  throw Error(ErrorCode::invalid_bundle,
-              "manifest.json: " + (path_.empty() ? "" : path_ + ": ") + "expected " + expected + ", found " + found);
+  throw Error(ErrorCode::invalid_bundle, "manifest.json: " + (path_.empty() ? "" : path_ + ": ") +
+                                             "expected " + expected + ", found " + found);
 }
 
 std::string JsonField::found() const {

@@ -1,4 +1,5 @@
-// Typed, checked access to a JSON document; every failure names the field, what was expected and what was found.
+// Typed, checked access to a JSON document; every failure names the field, what was expected and what was
+// found.
 #pragma once
 
 #include <cstdint>

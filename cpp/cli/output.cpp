@@ -13,7 +13,8 @@ namespace stpl_rt::cli {
 
 OutputFile::OutputFile(const std::string& path) : path_(path), stream_(path == "-" ? std::cout : file_) {
   if (path == "-") return;
-  if (std::filesystem::is_directory(path_)) throw UserError(path + ": expected a file to write, found a folder");
+  if (std::filesystem::is_directory(path_))
+    throw UserError(path + ": expected a file to write, found a folder");
   temporary_ = path + "." + std::to_string(getpid()) + ".part";
   file_.open(temporary_, std::ios::binary | std::ios::trunc);
   if (!file_) throw UserError(path + ": cannot be written: " + std::strerror(errno));
@@ -63,13 +64,13 @@ void MapWriter::write(const ByteMap& map) {
 void TimingWriter::write(const Result& result) {
   std::array<char, 320> line{};
   const Timing& t = result.timing;
-  const int length = std::snprintf(
-      line.data(), line.size(),
-      "{\"frame\":%llu,\"is_key\":%s,\"key_reason\":\"%s\",\"age\":%d,\"preprocess_ms\":%.4f,\"flow_ms\":%.4f,"
-      "\"network_ms\":%.4f,\"sample_ms\":%.4f,\"total_ms\":%.4f}\n",
-      static_cast<unsigned long long>(result.frame_index), result.is_key ? "true" : "false",
-      to_string(result.key_reason), result.age, t.preprocess_ms, t.flow_ms, t.network_ms, t.sample_ms,
-      t.total_ms);
+  const int length = std::snprintf(line.data(), line.size(),
+                                   "{\"frame\":%llu,\"is_key\":%s,\"key_reason\":\"%s\",\"age\":%d,"
+                                   "\"preprocess_ms\":%.4f,\"flow_ms\":%.4f,"
+                                   "\"network_ms\":%.4f,\"sample_ms\":%.4f,\"total_ms\":%.4f}\n",
+                                   static_cast<unsigned long long>(result.frame_index),
+                                   result.is_key ? "true" : "false", to_string(result.key_reason), result.age,
+                                   t.preprocess_ms, t.flow_ms, t.network_ms, t.sample_ms, t.total_ms);
   file_.write(line.data(), static_cast<std::size_t>(length));
 }
 

@@ -16,8 +16,8 @@ std::string format(const char* pattern, double a, double b) {
 
 std::string line(const char* name, const std::vector<double>& milliseconds) {
   if (milliseconds.empty()) return "";
-  return std::string("  ") + name + format("push p50 %.2f ms, p99 %.2f ms", percentile(milliseconds, 50),
-                                           percentile(milliseconds, 99)) +
+  return std::string("  ") + name +
+         format("push p50 %.2f ms, p99 %.2f ms", percentile(milliseconds, 50), percentile(milliseconds, 99)) +
          " over " + std::to_string(milliseconds.size()) + " frames\n";
 }
 
@@ -50,8 +50,8 @@ std::string Summary::text(double wall_seconds) const {
   }
   text += why.empty() ? "\n" : " (" + why + ")\n";
   const auto count = static_cast<double>(frames);
-  text += format("  %.1f frames/s in push, %.1f with reading and writing\n", count / std::max(push_seconds, 1e-9),
-                 count / std::max(wall_seconds, 1e-9));
+  text += format("  %.1f frames/s in push, %.1f with reading and writing\n",
+                 count / std::max(push_seconds, 1e-9), count / std::max(wall_seconds, 1e-9));
   return text + line("key:        ", key_ms_) + line("propagated: ", propagated_ms_);
 }
 

@@ -27,18 +27,18 @@ int parse_side(const std::string& name, const std::string& token) {
 }
 
 Chroma parse_chroma(const std::string& name, const std::string& token) {
-  static constexpr std::array<std::pair<const char*, Chroma>, 7> kKnown = {
-      {{"C420", Chroma::c420},
-       {"C420jpeg", Chroma::c420},
-       {"C420mpeg2", Chroma::c420},
-       {"C420paldv", Chroma::c420},
-       {"C422", Chroma::c422},
-       {"C444", Chroma::c444},
-       {"Cmono", Chroma::mono}}};
+  static constexpr std::array<std::pair<const char*, Chroma>, 7> kKnown = {{{"C420", Chroma::c420},
+                                                                            {"C420jpeg", Chroma::c420},
+                                                                            {"C420mpeg2", Chroma::c420},
+                                                                            {"C420paldv", Chroma::c420},
+                                                                            {"C422", Chroma::c422},
+                                                                            {"C444", Chroma::c444},
+                                                                            {"Cmono", Chroma::mono}}};
   for (const auto& [text, chroma] : kKnown) {
     if (token == text) return chroma;
   }
-  throw UserError(name + ": expected 8-bit Y4M, one of C420, C420jpeg, C420mpeg2, C420paldv, C422, C444 and " +
+  throw UserError(name +
+                  ": expected 8-bit Y4M, one of C420, C420jpeg, C420mpeg2, C420paldv, C422, C444 and " +
                   "Cmono, found \"" + token + "\"; ffmpeg converts with -pix_fmt yuv420p");
 }
 
@@ -46,7 +46,8 @@ Y4mHeader parse_header(const std::string& name, const std::string& line) {
   std::istringstream tokens(line);
   std::string token;
   tokens >> token;
-  if (token != "YUV4MPEG2") throw UserError(name + ": expected a Y4M video (\"YUV4MPEG2 ...\"), found other data");
+  if (token != "YUV4MPEG2")
+    throw UserError(name + ": expected a Y4M video (\"YUV4MPEG2 ...\"), found other data");
   Y4mHeader header;
   header.frame_rate = "0:0";
   std::string range;
@@ -61,7 +62,8 @@ Y4mHeader parse_header(const std::string& name, const std::string& line) {
     throw UserError(name + ": expected a width and height in the Y4M header, found \"" + line + "\"");
   }
   if (!range.empty() && range != "FULL" && range != "LIMITED") {
-    throw UserError(name + ": expected XCOLORRANGE=FULL or LIMITED in the Y4M header, found \"" + range + "\"");
+    throw UserError(name + ": expected XCOLORRANGE=FULL or LIMITED in the Y4M header, found \"" + range +
+                    "\"");
   }
   // Where nothing is said, grey is full-range and colour is not: so does ffmpeg write them.
   header.full_range = range.empty() ? header.chroma == Chroma::mono : range == "FULL";
@@ -93,10 +95,12 @@ struct Matrix {
 constexpr Matrix kLimited = {16, 76309, 104597, -25675, -53279, 132201};
 constexpr Matrix kFull = {0, 65536, 91881, -22554, -46802, 116130};
 
-std::uint8_t to_byte(int fixed) { return static_cast<std::uint8_t>(std::clamp((fixed + 32768) >> 16, 0, 255)); }
+std::uint8_t to_byte(int fixed) {
+  return static_cast<std::uint8_t>(std::clamp((fixed + 32768) >> 16, 0, 255));
+}
 
-void convert_row(const Matrix& m, const std::uint8_t* y, const std::uint8_t* u, const std::uint8_t* v, int width,
-                 int shift, std::uint8_t* rgb) {
+void convert_row(const Matrix& m, const std::uint8_t* y, const std::uint8_t* u, const std::uint8_t* v,
+                 int width, int shift, std::uint8_t* rgb) {
   for (int x = 0; x < width; ++x) {
     const int luma = (y[x] - m.luma_offset) * m.luma;
     const int cb = u[x >> shift] - 128;
@@ -137,8 +141,8 @@ bool Y4mReader::next() {
   }
   stream_.read(reinterpret_cast<char*>(planes_.data()), static_cast<std::streamsize>(planes_.size()));
   if (static_cast<std::size_t>(stream_.gcount()) != planes_.size()) {
-    throw UserError(name_ + ": expected " + std::to_string(planes_.size()) + " bytes of " + which + ", found " +
-                    std::to_string(stream_.gcount()) + "; the video is cut short");
+    throw UserError(name_ + ": expected " + std::to_string(planes_.size()) + " bytes of " + which +
+                    ", found " + std::to_string(stream_.gcount()) + "; the video is cut short");
   }
   convert();
   ++frames_;
@@ -170,7 +174,11 @@ void Y4mReader::convert() {
 
 Frame Y4mReader::frame() const noexcept {
   const PixelFormat format = header_.chroma == Chroma::mono ? PixelFormat::gray : PixelFormat::rgb;
-  return {.data = pixels_.data(), .width = header_.width, .height = header_.height, .stride = 0, .format = format};
+  return {.data = pixels_.data(),
+          .width = header_.width,
+          .height = header_.height,
+          .stride = 0,
+          .format = format};
 }
 
 }  // namespace stpl_rt::cli

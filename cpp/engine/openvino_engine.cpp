@@ -88,12 +88,12 @@ std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& netwo
 
 ov::CompiledModel compile(ov::Core& core, const NetworkSpec& network, Precision precision, int threads) {
   const ov::element::Type type = element_type(precision);
-  ov::CompiledModel compiled = core.compile_model(
-      read_network(core, network), "CPU", ov::hint::inference_precision(type),
-      ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY), ov::num_streams(1),
-      ov::inference_num_threads(threads),
-      // Pinned threads of several streams or processes would queue for the same cores.
-      ov::hint::enable_cpu_pinning(false));
+  ov::CompiledModel compiled =
+      core.compile_model(read_network(core, network), "CPU", ov::hint::inference_precision(type),
+                         ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY), ov::num_streams(1),
+                         ov::inference_num_threads(threads),
+                         // Pinned threads of several streams or processes would queue for the same cores.
+                         ov::hint::enable_cpu_pinning(false));
   const auto used = compiled.get_property(ov::hint::inference_precision);
   if (used != type) {
     throw Error(ErrorCode::unsupported, std::string("precision ") + to_string(precision) +

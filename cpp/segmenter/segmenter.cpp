@@ -27,9 +27,7 @@ constexpr int kMaxThreads = 1024;
 class Stopwatch {
  public:
   explicit Stopwatch(double& milliseconds) noexcept : milliseconds_(milliseconds) {}
-  ~Stopwatch() {
-    milliseconds_ += std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
-  }
+  ~Stopwatch() { milliseconds_ += std::chrono::duration<double, std::milli>(Clock::now() - start_).count(); }
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
 
@@ -125,7 +123,8 @@ class Segmenter::Impl {
     }
     if (result.key_reason == KeyReason::none) {
       const Stopwatch stage(result.timing.sample_ms);
-      sample_argmax(key_logits_, geometry, next_composed(), next_validity().cview(), labels, confidence, pool_);
+      sample_argmax(key_logits_, geometry, next_composed(), next_validity().cview(), labels, confidence,
+                    pool_);
       commit_propagated();
     } else {
       run_network(frame, geometry, labels, confidence, result.timing);
@@ -148,7 +147,8 @@ class Segmenter::Impl {
     const ImageView<const float> past_validity =
         age_ == 0 ? ImageView<const float>{} : validity_[kept_].cview();
     compose(latest_, composed_[kept_], next_composed(), pool_);
-    validity(frames_.current(), frames_.past(), latest_, past_validity, next_composed(), next_validity(), pool_);
+    validity(frames_.current(), frames_.past(), latest_, past_validity, next_composed(), next_validity(),
+             pool_);
     return KeyReason::none;
   }
 
@@ -214,7 +214,7 @@ class Segmenter::Impl {
   PackedLogits key_logits_, next_key_logits_;
   DisFlow dis_;
   FlowField latest_;
-  std::array<FlowField, 2> composed_;      // past frame → key frame
+  std::array<FlowField, 2> composed_;     // past frame → key frame
   std::array<Image<float>, 2> validity_;  // of composed_
   std::size_t kept_ = 0;
 };
