@@ -15,10 +15,11 @@ from statistics import fmean
 from typing import Any
 
 from record import write_result
+from stpl.evaluate import evaluate_checkpoint
+
 from stpl.config import load_config
 from stpl.data.dataset import VideoDataset
 from stpl.data.specs import open_dataset
-from stpl.evaluate import evaluate_checkpoint
 from stpl.train.adapt import AdaptConfig, adapt
 from stpl.train.checkpoint import Checkpoint, load_checkpoint
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import stpl_rt
 from record import write_result
+
+import stpl_rt
 
 
 def network_alone(bundle: stpl_rt.Bundle, threads: int, precision: str) -> Callable[[], None]:

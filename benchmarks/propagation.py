@@ -14,8 +14,9 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-import stpl_rt
 from record import write_result
+
+import stpl_rt
 from stpl.data.specs import open_dataset
 from stpl.metrics import ConfusionMatrix
 
@@ -44,7 +45,9 @@ def merged(parts: list[ConfusionMatrix], classes: int) -> ConfusionMatrix:
     return whole
 
 
-def measure(bundle: Path, schedule: str, interval: int, frames: list[Any], labels: list[Any], threads: int) -> dict[str, Any]:
+def measure(
+    bundle: Path, schedule: str, interval: int, frames: list[Any], labels: list[Any], threads: int
+) -> dict[str, Any]:
     """All phases of one schedule."""
     segmenter = stpl_rt.Segmenter(bundle, schedule=schedule, threads=threads)
     classes = len(segmenter.bundle.classes)
@@ -75,7 +78,9 @@ def measure(bundle: Path, schedule: str, interval: int, frames: list[Any], label
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--data", required=True, help="data spec of a clip of consecutive frames, some of them labelled")
+    parser.add_argument(
+        "--data", required=True, help="data spec of a clip of consecutive frames, some of them labelled"
+    )
     parser.add_argument("--intervals", type=int, nargs="+", default=[2, 5, 10])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")

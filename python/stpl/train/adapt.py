@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from stpl.method.self_training import SelfTraining, Views
 from stpl.method.stpl import ContrastConfig, Stpl
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.ema import make_teacher, update_teacher
-from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps
+from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps, step_progress
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,10 @@ def calibrate_input(
         spec = _with_lut(source.input, lut).spec()
         return [torch.from_numpy(stpl_rt.preprocess(frame, spec))[None] for frame in frames]
 
-    gamma, scores = calibrate(source.build(), prepared, config.calibration)
+    with step_progress() as progress:
+        task = progress.add_task("input calibration", total=None, loss="")
+        gamma, scores = calibrate(source.build(), prepared, config.calibration, lambda: progress.advance(task))
+        progress.update(task, total=len(scores), loss=f"gamma {gamma:g}")
     logger.info("calibration: gamma %.2f by %s", gamma, config.calibration.criterion)
     if log is not None:
         log.write(
@@ -135,8 +138,15 @@ def estimate_batch_norm(
         return checkpoint
     model = checkpoint.build()
     indices = spread(len(video.dataset), config.batch_norm.frames)
-    images = ([video.image(index)] for index in indices)  # one frame a batch: each weighs the same
-    layers = reestimate_batch_norm(model, (torch.stack(image) for image in images), config.batch_norm.blend)
+    with step_progress() as progress:
+        task = progress.add_task("batch-norm statistics", total=len(indices), loss="")
+
+        def images() -> Iterator[Tensor]:
+            for index in indices:  # one frame a batch: each weighs the same
+                yield video.image(index)[None]
+                progress.advance(task)
+
+        layers = reestimate_batch_norm(model, images(), config.batch_norm.blend)
     if log is not None:
         log.write("batch_norm", layers=layers, frames=len(indices), blend=config.batch_norm.blend)
     return checkpoint.with_weights(model)

@@ -140,7 +140,7 @@ def run_steps(
     Ctrl-C (SIGINT) and SIGTERM are answered after the step in hand: its state is saved, then KeyboardInterrupt is
     raised.
     """
-    with _progress() as progress, _deferred_interrupts() as interrupted:
+    with step_progress() as progress, _deferred_interrupts() as interrupted:
         task = progress.add_task(title, total=steps.stop, completed=steps.start, loss="")
         for i in steps:
             started = time.perf_counter()
@@ -159,7 +159,8 @@ class _RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} steps/s")
 
 
-def _progress() -> Progress:
+def step_progress() -> Progress:
+    """A progress bar with a ``loss`` field (any short text), rate and time left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import stpl_rt
 import torch
 
+import stpl_rt
 from stpl.errors import UserError
 from stpl.models import MODELS, CompactNet, Fusion, SegmentationModel, build_model, resize_flow, warp
 
