@@ -49,19 +49,25 @@ def _open(spec: str) -> VideoDataset:
 
 
 def _open_path(path: Path) -> VideoDataset:
-    from stpl.data.video_file import VideoFileDataset, videos_in  # PyAV only where a video is read
+    from stpl.data.video_file import VideoFileDataset  # PyAV only where it is needed
 
     if not path.is_dir():
         if path.suffix.lower() in PICTURE_SUFFIXES:
             raise UserError(f"expected a video or a folder, found a single picture: {path}")
         return VideoFileDataset([path])
     with_frames = has_frames(path)
-    videos = videos_in(path)
+    videos = _videos_in(path)
     if videos and with_frames:
         raise UserError(f"expected frames or videos in {path}, found both: name one of the folders or videos in it")
     if not videos and not with_frames:
         raise UserError(f"found no frames and no videos in {path}: expected {LAYOUT}, or video files")
     return VideoFileDataset(videos, name=path.name) if videos else FolderDataset(path)
+
+
+def _videos_in(path: Path) -> list[Path]:
+    from stpl.data.video_file import videos_in
+
+    return videos_in(path)
 
 
 def _parse_query(text: str, spec: str) -> Query:
@@ -82,15 +88,18 @@ def _open_folder(root: str, query: Query) -> VideoDataset:
             raise unknown_name("key of format folder", key, ["sequences"])
     if not root:
         raise UserError(f"expected a folder after 'folder:', found nothing; as in {_EXAMPLES['folder']}")
+    path = Path(root).expanduser()
+    if path.is_dir() and not has_frames(path) and _videos_in(path):
+        raise UserError(f"expected {LAYOUT} under {root}, found video files: name the folder without 'folder:'")
     patterns = [pattern for pattern in query.get("sequences", "").split(",") if pattern]
-    return FolderDataset(Path(root).expanduser(), patterns)
+    return FolderDataset(path, patterns)
 
 
 def _open_synthstreet(root: str, query: Query) -> VideoDataset:
-    from stpl.data.synthstreet import SynthStreet
-
     if root:
         raise UserError(f"expected 'synthstreet:?key=value', found '{root}': as in {_EXAMPLES['synthstreet']}")
+    from stpl.data.synthstreet import SynthStreet  # the generator only where it is used
+
     return SynthStreet.from_query(query)
 
 

@@ -32,7 +32,7 @@ def _number_in(picture: np.ndarray) -> int:
 
 @pytest.fixture
 def number_in() -> Callable[[np.ndarray], int]:
-    """number_in(picture) -> the number that the picture carries."""
+    """Function of a picture: the number that it carries."""
     return _number_in
 
 
@@ -41,7 +41,7 @@ VideoWriter = Callable[..., Path]
 
 @pytest.fixture
 def write_video(tmp_path: Path) -> VideoWriter:
-    """write_video("a.mp4", 40, codec=…, options=…, times=[…]) -> its path."""
+    """Function that writes a video, as in `write_video("a.mp4", 40, codec=…, options=…)`, and returns its path."""
 
     def write(name, count, codec="libx264", options=None, times=None, container_options=None) -> Path:
         path = tmp_path / name
@@ -63,7 +63,7 @@ def write_video(tmp_path: Path) -> VideoWriter:
 
 @pytest.fixture
 def write_folder(tmp_path: Path) -> Callable[..., Path]:
-    """write_folder({"day_1": 3, "dusk_1": 2}, labelled=…) -> a root in the `folder` layout, with three classes."""
+    """Function that writes sequences of so many frames, `{"day_1": 3, …}`, with three classes; returns the root."""
 
     def write(sequences: dict[str, int], labelled: bool = True) -> Path:
         root = tmp_path / "town"

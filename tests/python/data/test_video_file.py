@@ -112,7 +112,7 @@ def test_more_files_than_decoders_kept_open(number_in, write_video):
 
 @pytest.fixture
 def numbers(number_in):
-    """numbers(data, indices) -> the numbers that these frames carry."""
+    """Function of a data set and indices: the numbers that these frames carry."""
     return lambda data, indices: [number_in(data.frame(i)) for i in indices]
 
 
