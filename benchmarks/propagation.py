@@ -1,6 +1,7 @@
 """Propagation on real 15 Hz video: `fixed:K` against `every`, in accuracy by distance from the key frame and in time.
 
-    python benchmarks/propagation.py --bundle runs/camvid/source-bundle --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
+    python benchmarks/propagation.py --bundle runs/camvid/source-bundle \\
+        --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
 
 `fixed:K` is run once for each of its K phases: phase p is brought about by a reset() after p frames. The mIoU is over
 the classes present in the labels. Times are wall-clock milliseconds of push() on frames of the video's own size.

@@ -133,7 +133,7 @@ def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     try:
         packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(packed, str(temporary), metadata=dict(metadata))
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

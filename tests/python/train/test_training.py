@@ -124,8 +124,8 @@ def test_interrupted_run_resumes_to_the_same_weights(which, source, dusk, tmp_pa
 
 
 def test_resume_with_another_configuration_is_refused(source, dusk, tmp_path):
+    _interrupted(source, dusk, tmp_path)
     with pytest.raises(UserError, match="another configuration"):
-        _interrupted(source, dusk, tmp_path)
         adapt(ADAPT.model_copy(update={"learning_rate": 1e-5}), source, dusk, tmp_path, resume=True)
 
 
