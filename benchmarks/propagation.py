@@ -1,6 +1,6 @@
-"""Propagation on real 15 Hz video: `fixed:K` against `every`, in accuracy by distance from the key frame and in time.
+r"""Propagation on real 15 Hz video: `fixed:K` against `every`, in accuracy by distance from the key frame and in time.
 
-    python benchmarks/propagation.py --bundle runs/camvid/source-bundle \\
+    python benchmarks/propagation.py --bundle runs/camvid/source-bundle \
         --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
 
 `fixed:K` is run once for each of its K phases: phase p is brought about by a reset() after p frames. The mIoU is over
