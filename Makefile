@@ -42,7 +42,7 @@ bench: $(STAMPS)/train $(STAMPS)/build
 
 # The type stub of the extension module, committed beside it; a test compares the two.
 stub: $(STAMPS)/build
-	cmake --build $(BUILD) --target stub
+	$(PY) -m nanobind.stubgen -q -m stpl_rt._core -o python/stpl_rt/_core.pyi
 
 clean:
 	rm -rf build dist $(STAMPS)
@@ -89,7 +89,7 @@ $(STAMPS)/build: $(STAMPS)/base $(CXX_SOURCES)
 	$(EDITABLE)
 	touch $@
 
-$(STAMPS)/build-tests: $(STAMPS)/base $(CXX_SOURCES) $(TEST_SOURCES)
+$(STAMPS)/build-tests: $(STAMPS)/test $(CXX_SOURCES) $(TEST_SOURCES)
 	PYTHON=$(PY) scripts/system_packages.sh compiler headers gtest
 	$(EDITABLE) --config-settings=cmake.define.STPL_RT_TESTS=ON --config-settings=cmake.define.STPL_RT_WERROR=ON
 	touch $(STAMPS)/build $@

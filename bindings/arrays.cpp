@@ -1,9 +1,9 @@
 #include "arrays.h"
 
+#include <stpl_rt/error.h>
+
 #include <algorithm>
 #include <type_traits>
-
-#include <stpl_rt/error.h>
 
 namespace stpl_rt::bindings {
 namespace {
@@ -12,13 +12,20 @@ std::string type_name(nb::dlpack::dtype type) {
   const auto code = static_cast<nb::dlpack::dtype_code>(type.code);
   const std::string bits = std::to_string(type.bits);
   switch (code) {
-    case nb::dlpack::dtype_code::Int: return "int" + bits;
-    case nb::dlpack::dtype_code::UInt: return "uint" + bits;
-    case nb::dlpack::dtype_code::Float: return "float" + bits;
-    case nb::dlpack::dtype_code::Bfloat: return "bfloat" + bits;
-    case nb::dlpack::dtype_code::Complex: return "complex" + bits;
-    case nb::dlpack::dtype_code::Bool: return "bool";
-    default: return "an element type of code " + std::to_string(type.code);
+    case nb::dlpack::dtype_code::Int:
+      return "int" + bits;
+    case nb::dlpack::dtype_code::UInt:
+      return "uint" + bits;
+    case nb::dlpack::dtype_code::Float:
+      return "float" + bits;
+    case nb::dlpack::dtype_code::Bfloat:
+      return "bfloat" + bits;
+    case nb::dlpack::dtype_code::Complex:
+      return "complex" + bits;
+    case nb::dlpack::dtype_code::Bool:
+      return "bool";
+    default:
+      return "an element type of code " + std::to_string(type.code);
   }
 }
 

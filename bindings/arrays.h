@@ -2,6 +2,10 @@
 // its memory.
 #pragma once
 
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <stpl_rt/frame.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -10,11 +14,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
-#include <stpl_rt/frame.h>
 
 namespace stpl_rt::bindings {
 

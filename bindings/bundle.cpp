@@ -1,12 +1,11 @@
 // stpl_rt.Bundle and what a manifest describes.
-#include <stpl_rt/bundle.h>
-#include <stpl_rt/error.h>
-
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+#include <stpl_rt/bundle.h>
+#include <stpl_rt/error.h>
 
 #include <algorithm>
 #include <cmath>
@@ -29,20 +28,22 @@ const char* to_text(ResizeFilter filter) { return filter == ResizeFilter::biline
 int choose(const char* field, const std::string& word, const char* first, const char* second) {
   if (word == first) return 0;
   if (word == second) return 1;
-  throw Error(ErrorCode::invalid_argument, std::string(field) + ": expected \"" + first + "\" or \"" + second +
-                                               "\", found \"" + word + "\"");
+  throw Error(ErrorCode::invalid_argument, std::string(field) + ": expected \"" + first + "\" or \"" +
+                                               second + "\", found \"" + word + "\"");
 }
 
 void check_input_spec(const InputSpec& spec) {
   if (spec.width < 1 || spec.height < 1) {
     throw Error(ErrorCode::invalid_argument, "InputSpec: expected width and height of at least 1, found " +
-                                                 std::to_string(spec.width) + "x" + std::to_string(spec.height));
+                                                 std::to_string(spec.width) + "x" +
+                                                 std::to_string(spec.height));
   }
   for (int channel = 0; channel < 3; ++channel) {
     if (!std::isfinite(spec.mean[channel]) || !std::isfinite(spec.std[channel]) || spec.std[channel] <= 0.F) {
-      throw Error(ErrorCode::invalid_argument,
-                  "InputSpec: expected finite mean and std > 0, found mean " + std::to_string(spec.mean[channel]) +
-                      ", std " + std::to_string(spec.std[channel]) + " in channel " + std::to_string(channel));
+      throw Error(ErrorCode::invalid_argument, "InputSpec: expected finite mean and std > 0, found mean " +
+                                                   std::to_string(spec.mean[channel]) + ", std " +
+                                                   std::to_string(spec.std[channel]) + " in channel " +
+                                                   std::to_string(channel));
     }
   }
 }
@@ -75,7 +76,8 @@ void init_input_spec(InputSpec* self, int width, int height, const std::array<fl
   spec.std = std;
   if (lut) spec.lut = read_lut(*lut);
   spec.color_order = choose("color_order", color_order, "rgb", "bgr") ? ColorOrder::bgr : ColorOrder::rgb;
-  spec.resize = choose("resize", resize, "stretch", "letterbox") ? ResizeMode::letterbox : ResizeMode::stretch;
+  spec.resize =
+      choose("resize", resize, "stretch", "letterbox") ? ResizeMode::letterbox : ResizeMode::stretch;
   spec.filter = choose("filter", filter, "bilinear", "area") ? ResizeFilter::area : ResizeFilter::bilinear;
   check_input_spec(spec);
   new (self) InputSpec(spec);
@@ -83,16 +85,17 @@ void init_input_spec(InputSpec* self, int width, int height, const std::array<fl
 
 std::string represent(const InputSpec& spec) {
   return "InputSpec(width=" + std::to_string(spec.width) + ", height=" + std::to_string(spec.height) +
-         ", color_order='" + to_text(spec.color_order) + "', resize='" + to_text(spec.resize) + "', filter='" +
-         to_text(spec.filter) + "', lut=" + (spec.lut ? "<table>" : "None") + ")";
+         ", color_order='" + to_text(spec.color_order) + "', resize='" + to_text(spec.resize) +
+         "', filter='" + to_text(spec.filter) + "', lut=" + (spec.lut ? "<table>" : "None") + ")";
 }
 
 void register_input_spec(nb::module_& m) {
-  nb::class_<InputSpec>(m, "InputSpec",
-                        "What a network's input is: planes of (resize(lut[pixel]) - mean) / std in 0..255 units.\n\n"
-                        "width, height: pixels. mean, std: three floats in color_order, std > 0. lut: uint8 (3, 256),\n"
-                        "one table for each of R, G, B, or None. color_order: 'rgb' | 'bgr'. resize: 'stretch' |\n"
-                        "'letterbox'. filter: 'bilinear' | 'area'.")
+  nb::class_<InputSpec>(
+      m, "InputSpec",
+      "What a network's input is: planes of (resize(lut[pixel]) - mean) / std in 0..255 units.\n\n"
+      "width, height: pixels. mean, std: three floats in color_order, std > 0. lut: uint8 (3, 256),\n"
+      "one table for each of R, G, B, or None. color_order: 'rgb' | 'bgr'. resize: 'stretch' |\n"
+      "'letterbox'. filter: 'bilinear' | 'area'.")
       .def("__init__", &init_input_spec, "width"_a, "height"_a, nb::kw_only(), "mean"_a, "std"_a,
            "lut"_a = nb::none(), "color_order"_a = "rgb", "resize"_a = "stretch", "filter"_a = "bilinear")
       .def_ro("width", &InputSpec::width)
@@ -109,9 +112,10 @@ void register_input_spec(nb::module_& m) {
 void register_parts(nb::module_& m) {
   nb::class_<ClassInfo>(m, "ClassInfo", "A class: its name and its RGB colour.")
       .def_ro("name", &ClassInfo::name)
-      .def_prop_ro("color", [](const ClassInfo& self) {
-        return nb::make_tuple(self.color[0], self.color[1], self.color[2]);
-      }, nb::sig("def color(self) -> tuple[int, int, int]"))
+      .def_prop_ro(
+          "color",
+          [](const ClassInfo& self) { return nb::make_tuple(self.color[0], self.color[1], self.color[2]); },
+          nb::sig("def color(self) -> tuple[int, int, int]"))
       .def("__repr__", [](const ClassInfo& self) { return "ClassInfo('" + self.name + "')"; });
   nb::class_<LogitsSpec>(m, "LogitsSpec", "The size of the logits and how they lie on the network's input.")
       .def_ro("width", &LogitsSpec::width)
@@ -147,9 +151,10 @@ void register_bundle(nb::module_& m) {
       .def_ro("segment", &Bundle::segment)
       .def_ro("directory", &Bundle::directory)
       .def_prop_ro("default_schedule", [](const Bundle& self) { return self.default_schedule.to_string(); })
-      .def_prop_ro("provenance", [](const Bundle& self) {
-        return nb::module_::import_("json").attr("loads")(self.provenance_json);
-      }, nb::sig("def provenance(self) -> dict[str, typing.Any]"));
+      .def_prop_ro(
+          "provenance",
+          [](const Bundle& self) { return nb::module_::import_("json").attr("loads")(self.provenance_json); },
+          nb::sig("def provenance(self) -> dict[str, typing.Any]"));
 }
 
 }  // namespace stpl_rt::bindings

@@ -1,9 +1,8 @@
 // Optical flow: stpl_rt.DisFlow, dis_flow, compose_flow, flow_validity.
-#include "flow/dis.h"
-
 #include <mutex>
 #include <string>
 
+#include "flow/dis.h"
 #include "flow_arrays.h"
 #include "module.h"
 #include "options.h"
@@ -90,7 +89,8 @@ NumpyArray<float> validity_array(const AnyArray& current, const AnyArray& past, 
     Image<float> out;
     to_planes(flow, field);
     validity(view(images.current), view(images.past), field, {}, field, out, shared_pool(threads));
-    for (int y = 0; y < height; ++y) std::copy_n(out.row(y), width, result.data() + std::ptrdiff_t{y} * width);
+    for (int y = 0; y < height; ++y)
+      std::copy_n(out.row(y), width, result.data() + std::ptrdiff_t{y} * width);
   }
   return result.give({static_cast<std::size_t>(height), static_cast<std::size_t>(width)});
 }
@@ -153,8 +153,8 @@ void register_flow(nb::module_& m) {
       "dis_flow",
       [](const AnyArray& current, const AnyArray& past, int threads) {
         const DisOptions options;
-        return PythonDisFlow(options.finest_scale, options.patch_size, options.patch_stride, options.iterations,
-                             threads)
+        return PythonDisFlow(options.finest_scale, options.patch_size, options.patch_stride,
+                             options.iterations, threads)
             .compute(current, past);
       },
       "current"_a, "past"_a, nb::kw_only(), "threads"_a = 0, kComputeDoc);
@@ -163,7 +163,8 @@ void register_flow(nb::module_& m) {
         "latest(x) + past(x + latest(x)), read bilinearly, border-clamped. All float32 (h, w, 2).");
   m.def("flow_validity", &validity_array, "current"_a, "past"_a, "flow"_a, nb::kw_only(), "threads"_a = 0,
         "How far `flow` (float32 (h, w, 2), of `current` into `past`, uint8 (h, w) luma) can be trusted:\n"
-        "float32 (h, w) in [0, 1] from the photometric residual, the frame's border and the flow's divergence.");
+        "float32 (h, w) in [0, 1] from the photometric residual, the frame's border and the flow's "
+        "divergence.");
 }
 
 }  // namespace stpl_rt::bindings

@@ -60,9 +60,10 @@ void init_network(PythonNetwork* self, const std::filesystem::path& path, const 
 }  // namespace
 
 void register_network(nb::module_& m) {
-  nb::class_<PythonNetwork>(m, "Network",
-                            "The network of the bundle at `path` in the runtime's engine: raw logits, nothing else.\n\n"
-                            "precision: 'f32' | 'bf16' | 'f16'. threads: 0: the cores this process may use.")
+  nb::class_<PythonNetwork>(
+      m, "Network",
+      "The network of the bundle at `path` in the runtime's engine: raw logits, nothing else.\n\n"
+      "precision: 'f32' | 'bf16' | 'f16'. threads: 0: the cores this process may use.")
       .def("__init__", &init_network, "path"_a, nb::kw_only(), "precision"_a = "f32", "threads"_a = 0)
       .def("__call__", &PythonNetwork::run, "input"_a,
            "float32 (3, h, w), what preprocess() gives -> float32 (C, h', w') logits.")

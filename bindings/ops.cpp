@@ -27,8 +27,8 @@ Size read_size(const char* name, const SizePair& size) {
   constexpr int kMax = 1 << 15;
   if (size.first < 1 || size.second < 1 || size.first > kMax || size.second > kMax) {
     throw Error(ErrorCode::invalid_argument,
-                std::string(name) + ": expected (height, width) from 1 to " + std::to_string(kMax) + ", found (" +
-                    std::to_string(size.first) + ", " + std::to_string(size.second) + ")");
+                std::string(name) + ": expected (height, width) from 1 to " + std::to_string(kMax) +
+                    ", found (" + std::to_string(size.first) + ", " + std::to_string(size.second) + ")");
   }
   return {.width = size.second, .height = size.first};
 }
@@ -137,7 +137,8 @@ nb::object sample_array(const AnyArray& logits, const SizePair& size, const std:
   };
   {
     const nb::gil_scoped_release release;
-    run_sample(in, view(labels), confidence ? view(certainty) : ImageView<std::uint8_t>{}, shared_pool(threads));
+    run_sample(in, view(labels), confidence ? view(certainty) : ImageView<std::uint8_t>{},
+               shared_pool(threads));
   }
   nb::object label_array = nb::cast(labels.give({length(output.height), length(output.width)}));
   if (!confidence) return label_array;
@@ -145,10 +146,13 @@ nb::object sample_array(const AnyArray& logits, const SizePair& size, const std:
 }
 
 constexpr const char* kSampleDoc =
-    "Labels at `size` = (H, W) from low-resolution logits, in one pass: a bilinear read of C logits and an argmax\n"
+    "Labels at `size` = (H, W) from low-resolution logits, in one pass: a bilinear read of C logits and an "
+    "argmax\n"
     "for each output pixel; the lowest of equal classes wins. logits: float32 (C, h, w), C <= 255.\n\n"
-    "flow: float32 (fh, fw, 2) that displaces the reads, in pixels of its own grid, which covers the network's\n"
-    "input. validity: float32 (fh, fw) in [0, 1], multiplies the confidence. align_corners: how the logits lie on\n"
+    "flow: float32 (fh, fw, 2) that displaces the reads, in pixels of its own grid, which covers the "
+    "network's\n"
+    "input. validity: float32 (fh, fw) in [0, 1], multiplies the confidence. align_corners: how the logits "
+    "lie on\n"
     "the input. input_size: (height, width) of the network's input; None: `size`.\n"
     "Returns uint8 (H, W) labels, with confidence=True (labels, confidence), confidence being\n"
     "round(255 * softmax maximum * validity). Without flow the labels are those of torch's\n"
@@ -157,18 +161,21 @@ constexpr const char* kSampleDoc =
 }  // namespace
 
 void register_ops(nb::module_& m) {
-  m.def("preprocess", &preprocess_array, "frame"_a, "spec"_a, nb::kw_only(), "format"_a = "rgb", "threads"_a = 0,
-        "A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr') or (H, W) grey, as the network's input, float32\n"
-        "(3, spec.height, spec.width): look-up table, resize, normalise. What Segmenter.push does.");
-  m.def("luma", &luma_array, "frame"_a, "spec"_a, nb::kw_only(), "size"_a = nb::none(), "format"_a = "rgb",
-        "threads"_a = 0,
-        "BT.601 luma of the frame before calibration, uint8 (h, w), resized as spec says onto `size` = (h, w)\n"
-        "(None: the spec's own). What optical flow is computed on.");
+  m.def(
+      "preprocess", &preprocess_array, "frame"_a, "spec"_a, nb::kw_only(), "format"_a = "rgb",
+      "threads"_a = 0,
+      "A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr') or (H, W) grey, as the network's input, float32\n"
+      "(3, spec.height, spec.width): look-up table, resize, normalise. What Segmenter.push does.");
+  m.def(
+      "luma", &luma_array, "frame"_a, "spec"_a, nb::kw_only(), "size"_a = nb::none(), "format"_a = "rgb",
+      "threads"_a = 0,
+      "BT.601 luma of the frame before calibration, uint8 (h, w), resized as spec says onto `size` = (h, w)\n"
+      "(None: the spec's own). What optical flow is computed on.");
   m.def("warp", &warp_array, "past"_a, "flow"_a, nb::kw_only(), "threads"_a = 0,
         "past(c, y + dy, x + dx), bilinear, border-clamped: float32 (C, h, w) along flow float32 (h, w, 2).");
   m.def("sample_argmax", &sample_array, "logits"_a, "size"_a, nb::kw_only(), "flow"_a = nb::none(),
-        "validity"_a = nb::none(), "align_corners"_a = false, "confidence"_a = false, "input_size"_a = nb::none(),
-        "threads"_a = 0, kSampleDoc);
+        "validity"_a = nb::none(), "align_corners"_a = false, "confidence"_a = false,
+        "input_size"_a = nb::none(), "threads"_a = 0, kSampleDoc);
 }
 
 }  // namespace stpl_rt::bindings

@@ -1,0 +1,117 @@
+"""The distribution: pins that must agree, the import's own errors, and an installation from scratch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+import stpl_rt
+from stpl_rt import _openvino
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    from pip._vendor import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+# Plain imports of a folder's package, without the finder of an editable installation.
+ISOLATE = "import sys; sys.meta_path = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]\n"
+
+
+def run_python(code: str, python: Path | str = sys.executable, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+def test_openvino_is_pinned_alike_for_build_and_run() -> None:
+    pin = f"openvino=={_openvino.REQUIRED}"
+    assert pin in PYPROJECT["build-system"]["requires"]
+    assert pin in PYPROJECT["project"]["dependencies"]
+
+
+def test_versions_agree() -> None:
+    version = PYPROJECT["project"]["version"]
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert f"VERSION {version} " in cmake
+    assert stpl_rt.__version__ == version
+
+
+def test_torch_is_pinned_and_the_runtime_does_not_want_it() -> None:
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    names = {re.split(r"[<>=!~;\[ ]", line)[0] for line in PYPROJECT["project"]["dependencies"]}
+    assert names == {"numpy", "openvino"}
+
+
+def test_everything_exported_exists_and_is_documented() -> None:
+    for name in stpl_rt.__all__:
+        value = getattr(stpl_rt, name)
+        assert name == "__version__" or value.__doc__, name
+    assert stpl_rt.engines() == ["openvino"]
+
+
+def test_the_committed_stub_is_that_of_the_module(tmp_path: Path) -> None:
+    fresh = tmp_path / "_core.pyi"
+    command = [sys.executable, "-m", "nanobind.stubgen", "-q", "-m", "stpl_rt._core", "-o", str(fresh)]
+    subprocess.run(command, check=True)
+    committed = ROOT / "python/stpl_rt/_core.pyi"
+    assert fresh.read_text() == committed.read_text(), "run: make stub"
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ("raise m.PackageNotFoundError(name)", "which is not installed; run: python -m pip install openvino=="),
+        ("return '2024.0.0'", "found 2024.0.0; run: python -m pip install openvino=="),
+    ],
+)
+def test_without_the_right_openvino_the_import_says_what_to_install(patch: str, message: str) -> None:
+    run = run_python(f"import importlib.metadata as m\ndef version(name): {patch}\nm.version = version\nimport stpl_rt")
+    assert run.returncode == 1
+    assert "ImportError: stpl_rt" in run.stderr
+    assert message in run.stderr
+
+
+def test_openvino_in_another_folder_is_found(tmp_path: Path) -> None:
+    core = importlib.util.find_spec("stpl_rt._core")
+    assert core is not None
+    assert core.origin is not None
+    package = shutil.copytree(ROOT / "python/stpl_rt", tmp_path / "stpl_rt")
+    shutil.copy(core.origin, package)
+    run = run_python(ISOLATE + "import stpl_rt; print(stpl_rt.__file__, stpl_rt.engines())", PYTHONPATH=str(tmp_path))
+    assert run.stdout.strip() == f"{package / '__init__.py'} ['openvino']", run.stderr
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(1200)
+def test_pip_install_in_a_fresh_environment_segments_a_frame(tmp_path: Path, test_bundle: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv/bin/python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt"), str(ROOT)], check=True, cwd=tmp_path)
+    code = (
+        "import importlib.util, sys, numpy, stpl_rt\n"
+        "assert importlib.util.find_spec('torch') is None\n"
+        "frame = numpy.arange(96 * 128 * 3, dtype=numpy.uint32).reshape(96, 128, 3).astype(numpy.uint8)\n"
+        "result = stpl_rt.Segmenter(sys.argv[1])(frame)\n"
+        "print(stpl_rt.__version__, result.labels.shape, result.key_reason)"
+    )
+    command = [str(python), "-c", code, str(test_bundle)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert run.stdout.split("\n")[0] == f"{stpl_rt.__version__} (96, 128) first", run.stderr
+    # The command of the training side is there, and says what it lacks.
+    run = subprocess.run(
+        [str(python.parent / "stpl-adapt"), "doctor"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert run.returncode == 2
+    assert "stpl[train]" in run.stderr + run.stdout

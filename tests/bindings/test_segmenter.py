@@ -1,0 +1,293 @@
+"""stpl_rt.Segmenter, Bundle and Network against what the test bundle's network computes in closed form."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torch.nn.functional as F
+
+import stpl_rt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def reference_logits(frame: Pixels, maker: ModuleType, size: tuple[int, int] = (64, 96)) -> torch.Tensor:
+    """Logits (1, 4, h, w) of the half-pixel bundle's network, by torch."""
+    image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float()
+    image = F.interpolate(image, size, mode="bilinear", align_corners=False)
+    mean, std = torch.tensor(maker.MEAN)[:, None, None], torch.tensor(maker.STD)[:, None, None]
+    scores = torch.einsum("kc,bchw->bkhw", torch.from_numpy(maker.WEIGHTS), (image - mean) / std)
+    return F.avg_pool2d(scores + torch.from_numpy(maker.BIAS)[:, None, None], 4)
+
+
+def reference_labels(frame: Pixels, maker: ModuleType) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Labels at the frame's size, and where the best class is clearly ahead."""
+    full = F.interpolate(reference_logits(frame, maker), frame.shape[:2], mode="bilinear", align_corners=False)[0]
+    best = full.topk(2, dim=0).values
+    return full.argmax(0).to(torch.uint8).numpy(), (best[0] - best[1] > 1e-4).numpy()
+
+
+def test_labels_are_those_of_the_network(test_bundle: Path, bundle_maker: ModuleType, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every")
+    for index, frame in enumerate(moving_picture):
+        result = segmenter(frame)
+        expected, clear = reference_labels(frame, bundle_maker)
+        assert clear.mean() > 0.98
+        assert len(np.unique(expected)) >= 3
+        np.testing.assert_array_equal(result.labels[clear], expected[clear])
+        assert result.is_key
+        assert result.age == 0
+        assert result.frame_index == index
+
+
+def test_results_describe_themselves(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:3", confidence=True, scene_cuts=False)
+    results = [segmenter.push(frame) for frame in moving_picture]
+    assert [r.key_reason for r in results] == ["first", "none", "none", "schedule", "none", "none"]
+    assert [r.age for r in results] == [0, 1, 2, 0, 1, 2]
+    assert [r.is_key for r in results] == [True, False, False, True, False, False]
+    for result in results:
+        assert result.labels.dtype == np.uint8
+        assert result.labels.shape == (96, 128)
+        assert result.confidence is not None
+        assert result.confidence.shape == (96, 128)
+        timing = result.timing
+        assert set(timing) == {"preprocess_ms", "flow_ms", "network_ms", "sample_ms", "total_ms"}
+        assert 0 < timing["sample_ms"] <= timing["total_ms"]
+        assert (timing["network_ms"] > 0) == result.is_key
+
+
+def test_propagated_labels_follow_the_motion(
+    test_bundle: Path, bundle_maker: ModuleType, moving_picture: Pixels
+) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:6", scene_cuts=False)
+    inside = np.s_[12:-4, 16:-4]  # what was in view at the key frame
+    last = [segmenter(frame).labels for frame in moving_picture][-1]
+    expected, clear = reference_labels(moving_picture[-1], bundle_maker)
+    still, _ = reference_labels(moving_picture[0], bundle_maker)
+    followed = (last == expected)[inside][clear[inside]].mean()
+    unmoved = (still == expected)[inside][clear[inside]].mean()
+    assert followed > 0.93
+    assert followed > unmoved + 0.1
+
+
+def test_flow_from_elsewhere_is_used(test_bundle: Path, moving_picture: Pixels) -> None:
+    exact = np.zeros((48, 64, 2), np.float32)
+    exact[..., 0], exact[..., 1] = -1.0, -0.5  # half the frame's grid: half of (-2, -1)
+    ours = stpl_rt.Segmenter(test_bundle, schedule="fixed:6", scene_cuts=False)
+    given = stpl_rt.Segmenter(test_bundle, schedule="fixed:6", scene_cuts=False)
+    wrong = stpl_rt.Segmenter(test_bundle, schedule="fixed:6", scene_cuts=False)
+    for frame in moving_picture:
+        by_ours, by_given = ours.push(frame).labels, given.push(frame, exact).labels
+        by_wrong = wrong.push(frame, flow=-exact).labels
+    inside = np.s_[12:-12, 16:-16]
+    assert (by_ours == by_given)[inside].mean() > 0.93
+    assert (by_ours == by_wrong)[inside].mean() < (by_ours == by_given)[inside].mean() - 0.1
+
+
+def test_reset_makes_a_key_frame(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:5")
+    segmenter(moving_picture[0])
+    segmenter.reset()
+    result = segmenter(moving_picture[1])
+    assert (result.key_reason, result.frame_index) == ("first", 1)
+
+
+def test_another_size_starts_anew(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:5")
+    segmenter(moving_picture[0])
+    result = segmenter(np.ascontiguousarray(moving_picture[1][:50, :70]))
+    assert result.key_reason == "size_change"
+    assert result.labels.shape == (50, 70)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "mirrored", "planes", "readonly", "torch", "torch_planes"])
+def test_any_layout_gives_the_same_labels(layout: str, test_bundle: Path, moving_picture: Pixels) -> None:
+    frame = moving_picture[0]
+    wide = np.zeros((96, 200, 3), np.uint8)
+    wide[:, 30:158] = frame
+    spaced = np.zeros((96, 256, 3), np.uint8)
+    spaced[:, ::2] = frame
+    planes = np.ascontiguousarray(frame.transpose(2, 0, 1))
+    readonly = frame.copy()
+    readonly.flags.writeable = False
+    layouts = {
+        "rows": wide[:, 30:158],
+        "columns": spaced[:, ::2],
+        "mirrored": np.ascontiguousarray(frame[::-1])[::-1],
+        "planes": planes.transpose(1, 2, 0),
+        "readonly": readonly,
+        "torch": torch.from_numpy(frame.copy()),
+        "torch_planes": torch.from_numpy(planes).permute(1, 2, 0),
+    }
+    assert np.array_equal(np.asarray(layouts[layout]), frame)
+    expected = stpl_rt.Segmenter(test_bundle, schedule="every")(frame).labels
+    labels = stpl_rt.Segmenter(test_bundle, schedule="every")(layouts[layout]).labels
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_bgr_and_grey_frames(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every")
+    frame = moving_picture[0]
+    expected = segmenter(frame).labels
+    np.testing.assert_array_equal(segmenter(np.ascontiguousarray(frame[..., ::-1]), format="bgr").labels, expected)
+    np.testing.assert_array_equal(segmenter(frame[..., ::-1], format="bgr").labels, expected)
+    grey = np.ascontiguousarray(frame[..., 1])
+    np.testing.assert_array_equal(segmenter(grey).labels, segmenter(np.stack([grey] * 3, axis=-1)).labels)
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "expected", "found"),
+    [
+        (np.zeros((8, 8, 3), np.float32), TypeError, "uint8", r"\(8, 8, 3\) float32"),
+        (np.zeros((8, 8, 3), np.int8), TypeError, "uint8", "int8"),
+        (np.zeros((8, 8, 4), np.uint8), stpl_rt.Error, r"\(H, W, 3\)", r"\(8, 8, 4\)"),
+        (np.zeros((3, 8, 9), np.uint8), stpl_rt.Error, r"\(H, W, 3\)", r"\(3, 8, 9\)"),
+        (np.zeros((8,), np.uint8), stpl_rt.Error, r"\(H, W, 3\)", r"\(8,\)"),
+        (np.zeros((0, 8, 3), np.uint8), stpl_rt.Error, r"\(H, W, 3\)", r"\(0, 8, 3\)"),
+    ],
+)
+def test_wrong_frames_are_refused_and_change_nothing(
+    frame: npt.NDArray[np.uint8],
+    error: type[Exception],
+    expected: str,
+    found: str,
+    test_bundle: Path,
+    moving_picture: Pixels,
+) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:5", scene_cuts=False)
+    segmenter(moving_picture[0])
+    with pytest.raises(error, match=f"frame: expected .*{expected}.*found {found}"):
+        segmenter(frame)
+    result = segmenter(moving_picture[1])
+    assert (result.age, result.frame_index) == (1, 1)
+
+
+def test_what_is_no_array_is_refused(test_bundle: Path) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle)
+    with pytest.raises(TypeError):
+        segmenter([[1, 2, 3]])  # type: ignore[arg-type]
+
+
+def test_wrong_flow_is_refused(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:5")
+    with pytest.raises(stpl_rt.Error, match=r"flow: expected \(h, w, 2\) float32, found \(4, 4, 3\)"):
+        segmenter(moving_picture[0], np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(TypeError, match=r"float32, found \(4, 4, 2\) float64"):
+        segmenter(moving_picture[0], np.zeros((4, 4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [
+        ("schedule", "sometimes", "invalid_argument"),
+        ("schedule", "fixed:0", "invalid_argument"),
+        ("precision", "f64", "invalid_argument"),
+        ("threads", -1, "invalid_argument"),
+        ("device", "quantum", "unsupported"),
+    ],
+)
+def test_wrong_options_are_refused(option: str, value: object, code: str, test_bundle: Path) -> None:
+    with pytest.raises(stpl_rt.Error, match=str(value)) as caught:
+        stpl_rt.Segmenter(test_bundle, **{option: value})  # type: ignore[arg-type]
+    assert caught.value.code == code
+
+
+def test_bundles_show_their_manifest(test_bundle: Path, bundle_maker: ModuleType) -> None:
+    bundle = stpl_rt.Bundle.open(test_bundle)
+    manifest = json.loads((test_bundle / "manifest.json").read_text())
+    assert [c.name for c in bundle.classes] == bundle_maker.NAMES
+    assert [list(c.color) for c in bundle.classes] == bundle_maker.COLORS
+    assert (bundle.input.width, bundle.input.height) == (96, 64)
+    assert list(bundle.input.mean) == bundle_maker.MEAN
+    assert bundle.input.lut is None
+    assert (bundle.logits.width, bundle.logits.height, bundle.logits.align_corners) == (24, 16, False)
+    assert bundle.segment.sha256 == manifest["networks"]["segment"]["sha256"]
+    assert bundle.segment.inputs[0].shape == [1, 3, 64, 96]
+    assert bundle.default_schedule == "fixed:3"
+    assert bundle.provenance == manifest["provenance"]
+    assert bundle.directory.samefile(test_bundle)
+    segmenter = stpl_rt.Segmenter(test_bundle, threads=1)
+    assert (segmenter.schedule, segmenter.threads, segmenter.bundle.name) == ("fixed:3", 1, "half_pixel")
+
+
+def test_a_changed_network_is_refused(test_bundle: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(test_bundle, tmp_path / "broken")
+    with (broken / "segment.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(stpl_rt.Error, match=r"segment\.onnx") as caught:
+        stpl_rt.Segmenter(broken)
+    assert caught.value.code == "invalid_bundle"
+    with pytest.raises(stpl_rt.Error):
+        stpl_rt.Bundle.open(tmp_path / "missing")
+
+
+def test_network_gives_raw_logits(test_bundle: Path, bundle_maker: ModuleType, moving_picture: Pixels) -> None:
+    network = stpl_rt.Network(test_bundle, threads=1)
+    frame = moving_picture[0]
+    logits = network(stpl_rt.preprocess(frame, network.bundle.input))
+    np.testing.assert_allclose(logits, reference_logits(frame, bundle_maker)[0].numpy(), atol=1e-4)
+    with pytest.raises(stpl_rt.Error, match=r"input: expected \(3, 64, 96\) float32, found \(3, 8, 8\)"):
+        network(np.zeros((3, 8, 8), np.float32))
+
+
+def test_aligned_corners(corners_bundle: Path, moving_picture: Pixels) -> None:
+    network = stpl_rt.Network(corners_bundle)
+    frame = moving_picture[0]
+    logits = torch.from_numpy(network(stpl_rt.preprocess(frame, network.bundle.input)))[None]
+    full = F.interpolate(logits, frame.shape[:2], mode="bilinear", align_corners=True)[0]
+    best = full.topk(2, dim=0).values
+    clear = (best[0] - best[1] > 1e-4).numpy()
+    labels = stpl_rt.Segmenter(corners_bundle, schedule="every")(frame).labels
+    np.testing.assert_array_equal(labels[clear], full.argmax(0).numpy()[clear])
+
+
+def test_labels_own_their_memory(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every")
+    labels = segmenter(moving_picture[0]).labels
+    kept = labels.copy()
+    for frame in moving_picture[1:]:
+        segmenter(frame)
+    del segmenter
+    gc.collect()
+    np.testing.assert_array_equal(labels, kept)
+    assert labels.flags.writeable
+
+
+def test_push_lets_other_threads_run_and_takes_calls_from_several(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
+    expected = [segmenter(frame).labels for frame in moving_picture]
+    shared = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
+    wrong: list[int] = []
+
+    def run() -> None:
+        for _ in range(20):
+            for index, frame in enumerate(moving_picture):
+                if not np.array_equal(shared(frame).labels, expected[index]):
+                    wrong.append(index)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert wrong == []
+    assert shared(moving_picture[0]).frame_index == 360
+
+
+def test_errors_are_runtime_errors_with_a_code() -> None:
+    assert issubclass(stpl_rt.Error, RuntimeError)
+    with pytest.raises(stpl_rt.Error) as caught:
+        stpl_rt.InputSpec(0, 4, mean=(0, 0, 0), std=(1, 1, 1))
+    assert caught.value.code == "invalid_argument"
+    assert "0x4" in str(caught.value)
