@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from stpl.errors import UserError, unknown_name
+from stpl.errors import UserError
+from stpl.validation import read_mapping, validate
 
 C = TypeVar("C", bound="Config")
 
@@ -31,7 +32,7 @@ def load_config(cls: type[C], file: Path | None = None, overrides: Sequence[str]
         UserError: an unreadable file, a key that does not exist (with the nearest one that does), or a value of
             the wrong type or range.
     """
-    tree: dict[str, Any] = _read_yaml(file) if file is not None else {}
+    tree: dict[str, Any] = read_mapping(file) if file is not None else {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
@@ -42,13 +43,7 @@ def load_config(cls: type[C], file: Path | None = None, overrides: Sequence[str]
 
 def build_config(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
     """Validates ``tree`` as ``cls``; ``where`` names the origin in error messages."""
-    _refuse_unknown_keys(cls, tree, where, "")
-    try:
-        return cls.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {key}: {first['msg'].lower()}; found {first['input']!r}") from None
+    return validate(tree, cls, where)
 
 
 def dump_yaml(config: Config) -> str:
@@ -57,38 +52,9 @@ def dump_yaml(config: Config) -> str:
     return text
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: expected a YAML file; {str(error).splitlines()[0]}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected a mapping of keys to values; found {type(tree).__name__}")
-    return tree
-
-
 def _insert(tree: dict[str, Any], path: list[str], value: Any, override: str) -> None:
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
             raise UserError(f"config: {override!r}: {part!r} holds a value, not further keys")
     tree[path[-1]] = value
-
-
-def _refuse_unknown_keys(cls: type[BaseModel], tree: Mapping[str, Any], where: str, prefix: str) -> None:
-    for key, value in tree.items():
-        field = cls.model_fields.get(str(key))
-        if field is None:
-            raise unknown_name(f"key of {where}", f"{prefix}{key}", [f"{prefix}{name}" for name in cls.model_fields])
-        nested = _config_class(field.annotation)
-        if nested is not None and isinstance(value, Mapping):
-            _refuse_unknown_keys(nested, value, where, f"{prefix}{key}.")
-
-
-def _config_class(annotation: Any) -> type[BaseModel] | None:
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None

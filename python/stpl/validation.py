@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,25 +13,26 @@ from pydantic import BaseModel, ValidationError
 from stpl.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[int | str, ...]  # keys and indices from the root to a field
 
 
-def load_yaml(path: Path, model: type[Model]) -> Model:
-    """Reads a YAML mapping and validates it. Raises UserError naming the file and the faulty field."""
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; empty for an empty file. Raises UserError where there is none, naming the file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return validate(content, model, str(path))
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"{path}: expected a mapping of keys to values, found {_shown(content)}")
+    return content or {}
 
 
-def validate(content: Any, model: type[Model], where: str) -> Model:
+def validate(content: Mapping[str, Any], model: type[Model], where: str) -> Model:
     """`content` as a `model`. Raises UserError that opens with `where` and names the first faulty field."""
-    if not isinstance(content, dict):
-        raise UserError(f"{where}: expected a mapping of {', '.join(model.model_fields)}; found {_shown(content)}")
     try:
-        return model.model_validate(content)
+        return model.model_validate(dict(content))
     except ValidationError as error:
         raise UserError(f"{where}: {describe(error, model)}") from error
 
@@ -43,25 +45,28 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     location = first["loc"]
     field = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
-        text = f"unknown key '{field}'" + _right_keys(str(location[-1]), _model_at(model, location[:-1]))
+        text = f"unknown key '{field}'" + _right_keys(location, _model_at(model, location[:-1]))
     elif first["type"] == "missing":
         text = f"expected key '{field}', not found"
+    elif first["type"] == "model_type":
+        text = f"{field}: expected a mapping of keys to values, found {_shown(first['input'])}"
     else:
         message = first["msg"].removeprefix("Value error, ")
         text = f"{field}: {message}; found {_shown(first['input'])}" if field else message
     return text + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
 
 
-def _right_keys(key: str, model: type[BaseModel] | None) -> str:
+def _right_keys(location: Location, model: type[BaseModel] | None) -> str:
     if model is None:
         return ""
+    prefix = "".join(f"{part}." for part in location[:-1])
     known = list(model.model_fields)
-    close = nearest(key, known)
-    hint = f": did you mean '{close}'?" if close is not None else "."
-    return f"{hint} Expected: {', '.join(known)}"
+    close = nearest(str(location[-1]), known)
+    hint = f": did you mean '{prefix}{close}'?" if close is not None else "."
+    return f"{hint} Expected one of: {', '.join(known)}"
 
 
-def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
     """The model that holds the keys at `location`, walking through lists, mappings and optional fields."""
     found: type[BaseModel] | None = model
     for part in location:

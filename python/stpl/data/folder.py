@@ -17,7 +17,7 @@ from stpl.data.dataset import FrameId, Image, LabelMap, VideoDataset
 from stpl.data.folder_config import FolderConfig
 from stpl.data.picture_file import is_picture, picture_size, read_frame, read_ids
 from stpl.errors import UserError, nearest
-from stpl.validation import load_yaml
+from stpl.validation import read_mapping, validate
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class FolderDataset(VideoDataset):
             found = "a file" if self.root.exists() else "nothing"
             raise UserError(f"expected a folder of frames at {root}, found {found} there")
         config_file = self.root / CONFIG_NAME
-        self._config = load_yaml(config_file, FolderConfig) if config_file.exists() else None
+        self._config = _read_config(config_file) if config_file.exists() else None
         self.classes = self._config.class_set() if self._config is not None else None
         self._training_ids = self._config.training_ids() if self._config is not None else None
         self.name = (self._config.name if self._config is not None else None) or self.root.name
@@ -134,6 +134,10 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
 def has_frames(root: Path) -> bool:
     """Whether `root` is laid out as this format expects."""
     return bool(_find(root))
+
+
+def _read_config(file: Path) -> FolderConfig:
+    return validate(read_mapping(file), FolderConfig, str(file))
 
 
 def _find(root: Path) -> list[tuple[str, Path, Path | None]]:

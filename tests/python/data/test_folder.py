@@ -286,9 +286,9 @@ def test_incomplete_copy_is_used_with_a_warning(write_folder, caplog):
     ("old", "new", "message"),
     [
         ("ignore_index", "ignore_indx", "unknown key 'ignore_indx': did you mean 'ignore_index'"),
-        ("color: [0, 0", "colour: [0, 0", r"unknown key 'classes\.1\.colour': did you mean 'color'"),
-        ("fps: 15", "fsp: 15", r"unknown key 'sequences\.dusk_1\.fsp': did you mean 'fps'"),
-        ("name: town", "zzz: 1", r"unknown key 'zzz'\. Expected: name, ignore_index, classes"),
+        ("color: [0, 0", "colour: [0, 0", r"unknown key 'classes\.1\.colour': did you mean 'classes.1.color'"),
+        ("fps: 15", "fsp: 15", r"unknown key 'sequences\.dusk_1\.fsp': did you mean 'sequences.dusk_1.fps'"),
+        ("name: town", "zzz: 1", r"unknown key 'zzz'\. Expected one of: name, ignore_index, classes"),
         ("id: 8", "id: 300", r"classes\.1\.id: .*less than or equal to 255; found 300"),
         ("id: 8", "id: '8'", r"classes\.1\.id: .*valid integer; found '8'"),
         ("id: 8", "id: 7", r"expected every id once, found more than once: \[7\]"),
@@ -314,5 +314,5 @@ def test_faults_in_dataset_yaml_are_named(write_folder, old, new, message):
 def test_dataset_yaml_that_is_no_mapping(write_folder):
     root = write_folder({"day_1": 1})
     (root / "dataset.yaml").write_text("- road\n")
-    with pytest.raises(UserError, match=r"expected a mapping of name, .*; found \['road'\]"):
+    with pytest.raises(UserError, match=r"expected a mapping of keys to values, found \['road'\]"):
         FolderDataset(root)
