@@ -32,7 +32,7 @@ bool row_is_sound(const float* row, int count) {
 
 }  // namespace
 
-void check_flow(const FlowView& flow) {
+void check_external_flow(const FlowView& flow) {
   if (flow.data == nullptr) refuse("data", "a null pointer");
   if (flow.width < 1 || flow.height < 1 || flow.width > kMaxSide || flow.height > kMaxSide) {
     refuse("a width and height from 1 to " + std::to_string(kMaxSide),

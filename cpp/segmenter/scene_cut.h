@@ -4,14 +4,13 @@
 #include <cstdint>
 
 #include "core/image.h"
-#include "core/thread_pool.h"
 #include "ops/compose.h"
 
 namespace stpl_rt {
 
-// True where `current` does not show the scene of `past`, judged by how little of it `flow` (current → past)
-// explains. All on the flow's grid.
+// True where `current` does not show the scene of `past`, judged by how little of its structure is found
+// there, be it along `flow` (current → past) or in place. All on the flow's grid.
 bool is_scene_cut(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
-                  const FlowField& flow, ThreadPool& pool);
+                  const FlowField& flow);
 
 }  // namespace stpl_rt

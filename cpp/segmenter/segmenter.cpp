@@ -86,7 +86,7 @@ class Segmenter::Impl {
                                                      " pixels a side, found " + std::to_string(frame.width) +
                                                      " x " + std::to_string(frame.height));
       }
-      if (flow != nullptr) check_flow(*flow);
+      if (flow != nullptr) check_external_flow(*flow);
       segment(frame, flow, result);
     }
     return result;
@@ -141,7 +141,7 @@ class Segmenter::Impl {
     } else {
       dis_.compute(frames_.current(), frames_.past(), latest_, pool_);
     }
-    if (scene_cuts_ && is_scene_cut(frames_.current(), frames_.past(), latest_, pool_)) {
+    if (scene_cuts_ && is_scene_cut(frames_.current(), frames_.past(), latest_)) {
       return KeyReason::scene_cut;
     }
     const ImageView<const float> past_validity =
