@@ -1,5 +1,7 @@
 #include "core/sha256.h"
 
+#include <stpl_rt/error.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -7,8 +9,6 @@
 #include <cstring>
 #include <fstream>
 #include <vector>
-
-#include <stpl_rt/error.h>
 
 namespace stpl_rt {
 namespace {

@@ -1,14 +1,14 @@
 #include "core/thread_pool.h"
 
+#include <stpl_rt/error.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
-#include <system_error>
 #include <string>
+#include <system_error>
 #include <utility>
-
-#include <stpl_rt/error.h>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -17,7 +17,8 @@
 namespace stpl_rt {
 namespace {
 
-// Long enough to bridge the gap between two kernels of one frame, short enough not to take a core from others.
+// Long enough to bridge the gap between two kernels of one frame, short enough not to take a core from
+// others.
 constexpr std::chrono::microseconds kSpin{30};
 // More pieces than threads, so that a thread that is put aside by the system does not hold up the rest.
 constexpr int kPiecesPerThread = 2;
@@ -111,7 +112,9 @@ void ThreadPool::run(const Job& job) {
   // the two sees the other.
   ticket_.store(number << 32 | static_cast<std::uint64_t>(job.pieces) << 16);
   if (sleeping_workers_.load() > 0) {
-    { const std::lock_guard lock(mutex_); }
+    {
+      const std::lock_guard lock(mutex_);
+    }
     wake_.notify_all();
   }
   while (run_one_piece()) {
@@ -146,7 +149,9 @@ bool ThreadPool::run_one_piece() noexcept {
     }
   }
   if (unfinished_.fetch_sub(1) == 1 && caller_sleeps_.load()) {
-    { const std::lock_guard lock(mutex_); }
+    {
+      const std::lock_guard lock(mutex_);
+    }
     finished_.notify_one();
   }
   return true;

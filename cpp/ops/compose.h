@@ -47,7 +47,7 @@ void compose(const FlowField& latest, const FlowField& past, FlowField& out, Thr
 //   - whether x + composed(x) lies inside the key frame,
 //   - the divergence of `latest`: where many pixels come from few, something hidden has come into view.
 // The smallest and not the product: one bad step spoils a pixel, many ordinary ones must not add up.
-// Constants and their reasons: compose.cpp. `out` is resized; it must not be `past_validity`.
+// Constants and their reasons: validity.h. `out` is resized; it must not be `past_validity`.
 void validity(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
               const FlowField& latest, ImageView<const float> past_validity, const FlowField& composed,
               Image<float>& out, ThreadPool& pool);

@@ -26,8 +26,8 @@ AxisMap map_corners(double n_from, double n_to) {
 
 Rect content_rect(Size frame, const InputSpec& spec) {
   if (spec.resize == ResizeMode::stretch) return {0, 0, spec.width, spec.height};
-  const double scale =
-      std::min(static_cast<double>(spec.width) / frame.width, static_cast<double>(spec.height) / frame.height);
+  const double scale = std::min(static_cast<double>(spec.width) / frame.width,
+                                static_cast<double>(spec.height) / frame.height);
   const int width = std::clamp(static_cast<int>(std::lround(frame.width * scale)), 1, spec.width);
   const int height = std::clamp(static_cast<int>(std::lround(frame.height * scale)), 1, spec.height);
   return {(spec.width - width) / 2, (spec.height - height) / 2, width, height};

@@ -75,12 +75,13 @@ void RowTaps::expand(const float* row, int begin, int end, float* out) const {
   const int blocks = (end - begin + kBlock - 1) / kBlock;
 #if STPL_RT_HAS_SHUFFLE
   if (shuffles_) {
-    expand_by_shuffles(row, base_.data() + begin / kBlock, index_.data() + begin, weight_.data() + begin, blocks,
-                       out);
+    expand_by_shuffles(row, base_.data() + begin / kBlock, index_.data() + begin, weight_.data() + begin,
+                       blocks, out);
     return;
   }
 #endif
-  expand_by_gathers(row, index_.data() + begin, weight_.data() + begin, n_in_ > 1 ? 1 : 0, blocks * kBlock, out);
+  expand_by_gathers(row, index_.data() + begin, weight_.data() + begin, n_in_ > 1 ? 1 : 0, blocks * kBlock,
+                    out);
 }
 
 STPL_RT_MULTIVERSION

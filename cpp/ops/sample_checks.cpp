@@ -35,4 +35,14 @@ void check_sampling(const Geometry& geometry, Size logits, ImageView<std::uint8_
   }
 }
 
+void check_flow(const FlowField& flow, ImageView<const float> validity) {
+  if (flow.width() < 1 || flow.height() < 1 || flow.dy.size() != flow.size()) {
+    refuse("flow", "two planes of one size, at least 1x1",
+           text(flow.size()) + " and " + text(flow.dy.size()));
+  }
+  if (!validity.empty() && validity.size() != flow.size()) {
+    refuse("validity", text(flow.size()), text(validity.size()));
+  }
+}
+
 }  // namespace stpl_rt

@@ -9,5 +9,6 @@ namespace stpl_rt {
 void check_logits(const LogitsView& logits);
 void check_sampling(const Geometry& geometry, Size logits, ImageView<std::uint8_t> labels,
                     ImageView<std::uint8_t> confidence);
+void check_flow(const FlowField& flow, ImageView<const float> validity);
 
 }  // namespace stpl_rt

@@ -9,8 +9,9 @@
 
 namespace stpl_rt {
 
-// exp(x) for x in [-87, 0], relative error below 3e-6; what lies outside is clamped, NaN gives exp(-87). The argument is split into a whole
-// power of two and a rest in [-ln2/2, ln2/2], where a Taylor polynomial of degree 5 is enough.
+// exp(x) for x in [-87, 0], relative error below 3e-6; what lies outside is clamped, NaN gives exp(-87). The
+// argument is split into a whole power of two and a rest in [-ln2/2, ln2/2], where a Taylor polynomial of
+// degree 5 is enough.
 STPL_RT_INLINE float exp_nonpositive(float x) {
   constexpr float kLog2E = 1.44269504F;
   constexpr float kLn2 = 0.693147181F;
