@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -35,6 +38,28 @@ def test_bare_path_to_a_video_and_to_a_folder_of_videos(write_video):
     write_video("ride2.mp4", 3)
     both = open_dataset(str(file.parent))
     assert (both.name, len(both)) == (file.parent.name, 7)
+
+
+def test_generated_video():
+    data = open_dataset("synthstreet:?domain=dusk&seed=5&sequences=2&frames=3&size=48x64", need_labels=True)
+    assert len(data) == 6
+    assert [data.previous(i) for i in range(6)] == [None, 0, 1, None, 3, 4]
+    assert data.frame(4).shape == (48, 64, 3)
+    with pytest.raises(UserError, match="unknown key of format synthstreet 'doman': did you mean 'domain'"):
+        open_dataset("synthstreet:?doman=dusk")
+
+
+def test_the_example_in_the_documentation_runs(write_folder, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    root = write_folder({"day_1": 2, "dusk_1": 1})
+    (root.parent / "data").mkdir()
+    root.rename(root.parent / "data" / "town")
+    monkeypatch.chdir(root.parent)
+    names: dict = {}
+    exec(code, names)
+    assert (names["index"], names["before"]) == (1, 0)
+    assert names["frame"].shape == (*names["label"].shape, 3)
 
 
 def test_relative_and_home_paths(write_folder, monkeypatch):
