@@ -40,6 +40,6 @@ class Dice:
         return self._generator.random(shape)
 
     def colour(self, base: Sequence[float], spread: float) -> tuple[float, float, float]:
-        """``base`` (linear RGB) with each channel, and the whole, scaled by up to ``1 +- spread``."""
-        gain = 1.0 + spread * (2.0 * self.array(4) - 1.0)
+        """``base`` (linear RGB), brightened or darkened by up to ``spread``, its hue shifted by a third of that."""
+        gain = 1.0 + spread * (2.0 * self.array(4) - 1.0) * (0.33, 0.33, 0.33, 1.0)
         return tuple(float(np.clip(c * g * gain[3], 0.005, 1.0)) for c, g in zip(base, gain[:3], strict=True))  # type: ignore[return-value]

@@ -84,10 +84,10 @@ DOMAINS: dict[str, Domain] = {
     ),
     "dusk": Domain(
         ambient=(0.115, 0.11, 0.135), ambient_gain=(0.55, 1.25), sun=(0.16, 0.09, 0.045), sun_gain=(0.0, 0.8),
-        zenith=(0.22, 0.27, 0.4), horizon=(0.85, 0.68, 0.52), sky_gain=(0.55, 1.15), clouds=(0.2, 0.9),
+        zenith=(0.36, 0.42, 0.58), horizon=(1.05, 0.9, 0.75), sky_gain=(0.65, 1.2), clouds=(0.1, 0.9),
         exposure=(0.8, 1.3), contrast=(0.8, 0.95), gamma=(1.7, 2.0), veil=(0.015, 0.06), saturation=(0.45, 0.8),
-        tint=(1.04, 0.97, 1.0), tint_spread=0.1, noise=(4.0, 8.0), blur=(0.16, 0.25), visibility=(200, 700),
-        fog_colour=(0.3, 0.27, 0.28), lit=(0.08, 0.3), lamps=(0.2, 0.6), headlights=(0.0, 0.12),
+        tint=(1.04, 0.97, 1.0), tint_spread=0.06, noise=(4.0, 8.0), blur=(0.16, 0.25), visibility=(200, 700),
+        fog_colour=(0.34, 0.31, 0.31), lit=(0.08, 0.3), lamps=(0.2, 0.6), headlights=(0.0, 0.12),
     ),
     "fog": Domain(
         ambient=(0.72, 0.74, 0.76), ambient_gain=(0.65, 1.0), sun=(0.1, 0.1, 0.1), sun_gain=(0.0, 0.5),
@@ -100,7 +100,7 @@ DOMAINS: dict[str, Domain] = {
         ambient=(0.022, 0.021, 0.026), ambient_gain=(0.5, 1.5), sun=(0.0, 0.0, 0.0), sun_gain=(0.0, 0.0),
         zenith=(0.008, 0.009, 0.014), horizon=(0.05, 0.038, 0.03), sky_gain=(0.5, 1.5), clouds=(0.2, 0.9),
         exposure=(1.0, 1.7), contrast=(0.85, 1.05), gamma=(1.7, 2.0), veil=(0.005, 0.04), saturation=(0.5, 0.85),
-        tint=(1.06, 0.98, 0.92), tint_spread=0.12, noise=(7.0, 13.0), blur=(0.16, 0.27), visibility=(120, 500),
+        tint=(1.06, 0.98, 0.92), tint_spread=0.08, noise=(7.0, 13.0), blur=(0.16, 0.27), visibility=(120, 500),
         fog_colour=(0.03, 0.026, 0.025), lit=(0.15, 0.45), lamps=(0.7, 1.3), headlights=(0.35, 0.8),
     ),
     "rain": Domain(

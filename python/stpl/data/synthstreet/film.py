@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,12 +56,13 @@ class Film:
     def _bloom(self, light: Values) -> None:
         """Bright lamps spill over: the light above white, at a quarter of the size, blurred and added."""
         _, height, width = light.shape
-        h, w = height // 4, width // 4
-        if not h or not w:
-            return
-        excess = np.maximum(light[:, : h * 4 : 2, : w * 4 : 2] - np.float32(0.9 / self._look.exposure), 0)
-        small = np.minimum(excess, 3).reshape(3, h, 2, w, 2).mean(axis=(2, 4))
-        light += np.float32(0.5 * min(self._look.lamps, 1.0)) * (_spread(height, h) @ small @ _spread(width, w).T)
+        padded = np.pad(light[:, ::2, ::2], ((0, 0), (0, (height + 1) // 2 % 2), (0, (width + 1) // 2 % 2)), mode="edge")
+        excess = np.clip(padded - np.float32(0.9 / self._look.exposure), 0, 3)
+        glow = excess.reshape(3, padded.shape[1] // 2, 2, padded.shape[2] // 2, 2).mean(axis=(2, 4))
+        for _ in range(4):
+            glow = _soften(glow, 0.3)
+        glow = _double(_double(glow))
+        light += np.float32(0.6 * min(self._look.lamps, 1.0)) * glow[:, :height, :width]
 
     def _fall(self, light: Values, dice: Dice) -> None:
         """Snow flakes: soft spots, few near and large, many far and small."""
@@ -123,10 +122,12 @@ class Film:
         display = self._curve.take(index.astype(np.int32))
         bank, size = gaussian_bank(), height * width
         shared = _cut(bank, size, dice).reshape(height, width) * np.float32(0.8 * look.noise)
+        strength = np.float32(1.2) - display[1] * np.float32(0.6 / 255)  # highlights are cleaner
+        shared *= strength
+        strength *= np.float32(0.6 * look.noise)
         for c in range(3):
-            own = _cut(bank, size, dice).reshape(height, width)
             display[c] += shared
-            display[c] += own * np.float32(0.6 * look.noise)
+            display[c] += _cut(bank, size, dice).reshape(height, width) * strength
         picture = np.empty((height, width, 3), dtype=np.uint8)
         np.clip(display, 0, 255, out=display)
         display += np.float32(0.5)
@@ -158,11 +159,15 @@ def _soften(light: Values, weight: float) -> Values:
     return out
 
 
-@lru_cache(maxsize=8)
-def _spread(fine: int, coarse: int) -> Values:
-    """(fine, coarse) weights that blur a coarse row by about 1.6 of its cells and bring it to the fine grid."""
-    at = (np.arange(fine)[:, None] + 0.5) * coarse / fine - 0.5 - np.arange(coarse)
-    weights = np.exp(-0.5 * (at / 1.6) ** 2) + 0.12 * np.exp(-0.5 * (at / 6.0) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
+def _double(light: Values) -> Values:
+    """Twice the size in both directions, linear in between."""
+    for axis in (1, 2):
+        size = light.shape[axis]
+        before = np.take(light, np.maximum(np.arange(size) - 1, 0), axis=axis)
+        after = np.take(light, np.minimum(np.arange(size) + 1, size - 1), axis=axis)
+        light = light * np.float32(0.75)
+        pair = np.stack([light + before * np.float32(0.25), light + after * np.float32(0.25)], axis=axis + 1)
+        shape = list(light.shape)
+        shape[axis] *= 2
+        light = pair.reshape(shape)
+    return light

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .dice import Dice
 from .quads import (
     BICYCLIST,
     BOTH_SIDES,
     CAR,
+    CORNER,
     CUTOUT,
+    EDGE_V,
     FENCE,
     GREY,
     PEDESTRIAN,
@@ -30,7 +34,7 @@ from .textures import Material
 
 _PAINTS = [(0.62, 0.62, 0.6), (0.35, 0.36, 0.38), (0.12, 0.13, 0.15), (0.03, 0.03, 0.035), (0.35, 0.03, 0.03)]
 _PAINTS += [(0.04, 0.08, 0.3), (0.03, 0.12, 0.08), (0.4, 0.34, 0.22), (0.55, 0.4, 0.05), (0.1, 0.25, 0.4)]
-_CLOTHES = [(0.02, 0.02, 0.03), (0.05, 0.06, 0.12), (0.25, 0.04, 0.04), (0.4, 0.4, 0.38), (0.1, 0.12, 0.08)]
+_CLOTHES = [(0.02, 0.02, 0.03), (0.03, 0.03, 0.03), (0.08, 0.07, 0.06), (0.03, 0.04, 0.08), (0.12, 0.1, 0.08), (0.05, 0.06, 0.12), (0.25, 0.04, 0.04), (0.4, 0.4, 0.38), (0.1, 0.12, 0.08)]
 _CLOTHES += [(0.5, 0.45, 0.1), (0.06, 0.15, 0.35), (0.2, 0.13, 0.08), (0.15, 0.15, 0.16), (0.45, 0.2, 0.3)]
 _SKIN = [(0.5, 0.3, 0.2), (0.3, 0.17, 0.1), (0.1, 0.05, 0.03), (0.55, 0.38, 0.28)]
 _LEAF = [(0.05, 0.09, 0.02), (0.09, 0.12, 0.02), (0.03, 0.07, 0.02), (0.16, 0.12, 0.03), (0.2, 0.1, 0.02)]
@@ -88,63 +92,84 @@ def car(dice: Dice, sun: Vector) -> tuple[Table, float]:
     return table(rows), length
 
 
-def _limb(class_id: int, x: float, y: float, z: float, length: float, width: float, swing: float, ink: tuple[Vector, Vector, Vector]) -> list[list[float]]:  # noqa: E501
-    """A leg or an arm hanging from (x, y, z), swung forward by ``swing`` radians: a view from behind and one aside."""
-    down, forward = -length * math.cos(swing), length * math.sin(swing)
-    foot = (x, y + down, z + forward)
-    up = (0.0, -down, -forward)
-    flags = CUTOUT | BOTH_SIDES
-    front = quad(class_id, Material.LIMB, (x - width / 2, *foot[1:]), (width, 0, 0), up, colours=ink, flags=flags)
-    aside = quad(
-        class_id, Material.LIMB, (x, foot[1], foot[2] - width / 2), (0, 0, width), up, colours=ink, flags=flags
-    )
-    return [front, aside]
+@dataclass(frozen=True)
+class Figure:
+    """Someone who moves: the quads of the body, and limbs that swing about their joints."""
+
+    still: Table  # limbs as if of no length, at their joints
+    limbs: NDArray[np.int64]  # rows of ``still`` that swing
+    length: NDArray[np.float64]  # metres, of each limb
+    lean: NDArray[np.float64]  # radians forward, of each limb at rest
+    swing: NDArray[np.float64]  # radians; amplitude
+
+    def at(self, phase: float) -> Table:
+        """The figure at a phase (radians) of its gait."""
+        rows = self.still.copy()
+        angle = self.lean + self.swing * math.sin(phase)
+        down, forward = self.length * np.cos(angle), self.length * np.sin(angle)
+        rows[self.limbs, CORNER.start + 1] -= down
+        rows[self.limbs, CORNER.start + 2] += forward
+        rows[self.limbs, EDGE_V.start + 1] = down
+        rows[self.limbs, EDGE_V.start + 2] = -forward
+        return rows
 
 
-def person(dice: Dice, phase: float, sun: Vector, class_id: int = PEDESTRIAN) -> Table:
-    """Someone walking forward, ``phase`` in radians of the gait."""
+_Limb = tuple[float, float, float, float, float, float, float, tuple[Vector, Vector, Vector]]
+
+
+def _figure(class_id: int, body: list[list[float]], limbs: list[_Limb]) -> Figure:
+    """``limbs``: joint x, y, z; length; width; lean; swing; colours. Each is seen from behind and from the side."""
+    rows, flags, motion = list(body), CUTOUT | BOTH_SIDES, []
+    for x, y, z, length, width, lean, swing, ink in limbs:
+        for corner, edge in (((x - width / 2, y, z), (width, 0, 0)), ((x, y, z - width / 2), (0, 0, width))):
+            rows.append(quad(class_id, Material.LIMB, corner, edge, (0, 0, 0), colours=ink, flags=flags))
+            motion.append((length, lean, swing))
+    length, lean, swing = np.array(motion).T
+    return Figure(table(rows), np.arange(len(body), len(rows)), length, lean, swing)
+
+
+def person(dice: Dice, sun: Vector) -> Figure:
+    """Someone walking forward."""
     height = dice.uniform(1.5, 1.92)
-    shirt, trousers = dice.colour(dice.pick(_CLOTHES), 0.3), dice.colour(dice.pick(_CLOTHES), 0.3)
+    shirt, trousers = dice.colour(dice.pick(_CLOTHES), 0.4), dice.colour(dice.pick(_CLOTHES), 0.4)
     skin, hair = dice.pick(_SKIN), dice.colour((0.06, 0.045, 0.03), 0.8)
     hip, width = 0.48 * height, dice.uniform(0.46, 0.58)
-    body = (shirt, skin, hair)
-    flags = CUTOUT | BOTH_SIDES
-    torso = height - hip + 0.03
-    rows = [
-        quad(class_id, Material.BODY, (-width / 2, hip - 0.03, 0), (width, 0, 0), (0, torso, 0.03), colours=body, flags=flags),
-        quad(class_id, Material.BODY, (0, hip - 0.03, -0.17), (0, 0, 0.34), (0, torso, 0), colours=body, flags=flags),
+    ink, flags, torso = (shirt, skin, hair), CUTOUT | BOTH_SIDES, height - 0.48 * height + 0.03
+    body = [
+        quad(PEDESTRIAN, Material.BODY, (-width / 2, hip - 0.03, 0), (width, 0, 0), (0, torso, 0.03), colours=ink, flags=flags),
+        quad(PEDESTRIAN, Material.BODY, (0, hip - 0.03, -0.17), (0, 0, 0.34), (0, torso, 0), colours=ink, flags=flags),
+        box_shadow(0.5, 0.5, 0.5),
+        cast_shadow(Material.BODY, 0.6, height, sun, 0.55),
     ]  # fmt: skip
-    stride = 0.5 * math.sin(phase)
+    limbs: list[_Limb] = []
     for side in (-1, 1):
-        rows += _limb(class_id, side * 0.09, hip, 0, hip, 0.17, side * stride, (trousers, _DARK, _DARK))
-        rows += _limb(
-            class_id, side * (width / 2 - 0.02), 0.8 * height, 0, 0.36 * height, 0.11, -side * stride, (shirt, skin, skin)
-        )
-    rows.append(box_shadow(0.5, 0.5, 0.5))
-    rows.append(cast_shadow(Material.BODY, 0.6, height, sun, 0.55))
-    return table(rows)
+        limbs.append((side * 0.09, hip, 0, hip, 0.17, 0.0, side * 0.5, (trousers, _DARK, _DARK)))
+        arm = side * (width / 2 - 0.02)
+        limbs.append((arm, 0.8 * height, 0, 0.36 * height, 0.11, 0.0, -side * 0.5, (shirt, skin, skin)))
+    return _figure(PEDESTRIAN, body, limbs)
 
 
-def cyclist(dice: Dice, phase: float, sun: Vector) -> Table:
-    """A rider on a bicycle heading forward; ``phase`` turns the pedals."""
+def cyclist(dice: Dice, sun: Vector) -> Figure:
+    """A rider on a bicycle heading forward."""
     ink = dice.colour(dice.pick(_PAINTS), 0.3)
-    shirt, trousers = dice.colour(dice.pick(_CLOTHES), 0.3), dice.colour(dice.pick(_CLOTHES), 0.3)
+    shirt, trousers = dice.colour(dice.pick(_CLOTHES), 0.4), dice.colour(dice.pick(_CLOTHES), 0.4)
     skin, hair = dice.pick(_SKIN), dice.colour((0.12, 0.1, 0.08), 0.8)
-    flags = CUTOUT | BOTH_SIDES
-    rows = [
-        quad(BICYCLIST, Material.BICYCLE, (0, 0, -0.85), (0, 0, 1.7), (0, 1.05, 0), colours=(_DARK, ink, ink), flags=flags),
-        quad(BICYCLIST, Material.PLASTER, (-0.04, 0, -0.8), (0.08, 0, 0), (0, 0.66, 0), colours=(_DARK, _DARK, ink), flags=BOTH_SIDES),
-        quad(BICYCLIST, Material.PLASTER, (-0.28, 0.98, 0.4), (0.56, 0, 0), (0, 0.06, 0), colours=(_DARK, ink, ink), flags=BOTH_SIDES),
-        quad(BICYCLIST, Material.BODY, (-0.26, 0.88, -0.25), (0.52, 0, 0), (0, 0.85, 0.3), colours=(shirt, skin, hair), flags=flags),
-        quad(BICYCLIST, Material.BODY, (0, 0.88, -0.42), (0, 0, 0.36), (0, 0.85, 0.3), colours=(shirt, skin, hair), flags=flags),
-    ]  # fmt: skip
+    cut, flat = CUTOUT | BOTH_SIDES, BOTH_SIDES
+    rider, frame = (shirt, skin, hair), (_DARK, ink, ink)
+    body = [
+        quad(BICYCLIST, Material.BICYCLE, (0, 0, -0.85), (0, 0, 1.7), (0, 1.05, 0), colours=frame, flags=cut),
+        quad(BICYCLIST, Material.PLASTER, (-0.04, 0, -0.8), (0.08, 0, 0), (0, 0.66, 0), colours=frame, flags=flat),
+        quad(BICYCLIST, Material.PLASTER, (-0.28, 0.98, 0.4), (0.56, 0, 0), (0, 0.06, 0), colours=frame, flags=flat),
+        quad(BICYCLIST, Material.BODY, (-0.26, 0.88, -0.25), (0.52, 0, 0), (0, 0.85, 0.3), colours=rider, flags=cut),
+        quad(BICYCLIST, Material.BODY, (0, 0.88, -0.42), (0, 0, 0.36), (0, 0.85, 0.3), colours=rider, flags=cut),
+        box_shadow(0.4, 1.6, 0.5),
+        cast_shadow(Material.BODY, 0.8, 1.7, sun, 0.55),
+    ]
+    limbs: list[_Limb] = []
     for side in (-1, 1):
-        knee = 0.45 + 0.35 * math.sin(phase) * side
-        rows += _limb(BICYCLIST, side * 0.11, 0.92, -0.2, 0.75, 0.17, knee, (trousers, _DARK, _DARK))
-        rows += _limb(BICYCLIST, side * 0.24, 1.4, 0.0, 0.55, 0.1, 0.8, (shirt, skin, skin))
-    rows.append(box_shadow(0.4, 1.6, 0.5))
-    rows.append(cast_shadow(Material.BODY, 0.8, 1.7, sun, 0.55))
-    return table(rows)
+        limbs.append((side * 0.11, 0.92, -0.2, 0.75, 0.17, 0.45, side * 0.35, (trousers, _DARK, _DARK)))
+        limbs.append((side * 0.24, 1.4, 0.0, 0.55, 0.1, 0.8, 0.0, (shirt, skin, skin)))
+    return _figure(BICYCLIST, body, limbs)
 
 
 def tree(dice: Dice, sun: Vector, season: float) -> Table:
@@ -239,7 +264,7 @@ def _stick(class_id: int, radius: float, height: float, ink: Vector) -> list[lis
 def street_lamp(dice: Dice, height: float, toward: float) -> Table:
     """A lamp post whose arm reaches over the road."""
     ink = dice.colour(dice.pick([(0.12, 0.12, 0.12), (0.3, 0.3, 0.3), (0.05, 0.09, 0.07)]), 0.4)
-    rows = _stick(POLE, 0.09, height, ink)
+    rows = _stick(POLE, 0.11, height, ink)
     arm = 1.4 * toward
     rows.append(
         quad(POLE, Material.PLASTER, (0, height - 0.1, 0), (arm, 0.12, 0), (0, 0.09, 0), colours=(ink, ink, ink), flags=BOTH_SIDES)
@@ -252,6 +277,12 @@ def street_lamp(dice: Dice, height: float, toward: float) -> Table:
     return table(rows)
 
 
+def mast(dice: Dice) -> Table:
+    """A wooden or metal mast for cables."""
+    ink = dice.colour(dice.pick([(0.2, 0.15, 0.1), (0.3, 0.3, 0.3), (0.08, 0.08, 0.08)]), 0.4)
+    return table([*_stick(POLE, dice.uniform(0.1, 0.16), dice.uniform(5.0, 9.0), ink), box_shadow(0.3, 0.3, 0.4)])
+
+
 def bollard(dice: Dice) -> Table:
     ink = dice.colour(dice.pick([(0.03, 0.03, 0.03), (0.3, 0.3, 0.28)]), 0.3)
     return table([*_stick(POLE, 0.08, dice.uniform(0.8, 1.1), ink), box_shadow(0.3, 0.3, 0.5)])
@@ -260,14 +291,14 @@ def bollard(dice: Dice) -> Table:
 def traffic_sign(dice: Dice, reverse: bool) -> Table:
     """A sign on its post, its face towards traffic that moves forward, or its back if ``reverse``."""
     kind = dice.pick((Material.SIGN_ROUND, Material.SIGN_TRIANGLE, Material.SIGN_PANEL, Material.SIGN_PANEL))
-    size = dice.uniform(0.65, 1.0)
+    size = dice.uniform(0.7, 1.2)
     wide = size * (dice.uniform(1.0, 2.2) if kind is Material.SIGN_PANEL else 1.0)
     base = dice.uniform(1.9, 2.5)
     white = (0.7, 0.7, 0.7)
     field = dice.pick([(0.02, 0.08, 0.4), (0.02, 0.2, 0.08), (0.6, 0.45, 0.02), (0.5, 0.5, 0.5)])
     border = (0.5, 0.02, 0.02) if kind is not Material.SIGN_PANEL else field
     faces = ((0.25,) * 3,) * 3 if reverse else (white, border, white)
-    rows = _stick(POLE, 0.05, base + size, (0.3, 0.3, 0.3))
+    rows = _stick(POLE, 0.055, base + size, (0.3, 0.3, 0.3))
     rows.append(
         quad(SIGN, kind, (-wide / 2, base, -0.07), (wide, 0, 0), (0, size, 0), colours=faces, glow=0.0,
              flags=CUTOUT | BOTH_SIDES)

@@ -31,6 +31,8 @@ from .quads import (
 from .textures import SIZE, cutouts
 
 _NEAR = 0.25  # metres; nothing closer is drawn
+_GRAZING = 0.012  # sine of the angle below which a surface is edge-on and left out
+_FAINT = 12  # pixels of bounding box up to which shadows are left out
 _SMALL = 600  # pixels of bounding box up to which quads are drawn together
 Grid = NDArray[np.float32]
 
@@ -78,7 +80,7 @@ def project(quads: Table, view: View) -> Projected:
     facing = np.einsum("ni,ni->n", normal, corner - view.position)
     area = np.linalg.norm(normal, axis=1)
     both = (quads[:, FLAGS].astype(np.int64) & BOTH_SIDES) > 0
-    keep = np.where(both, np.abs(facing), facing) > 0.01 * area
+    keep = np.where(both, np.abs(facing), facing) > _GRAZING * area * np.linalg.norm(corner - view.position, axis=1)
     rows = np.flatnonzero(keep)
     matrix = view.surface_to_pixel(corner[rows], edge_u[rows], edge_v[rows])
     boxes, inside = _bounds(matrix, view.lens.width, view.lens.height)
@@ -117,7 +119,8 @@ class Rasteriser:
         flags = quads[rows, FLAGS].astype(np.int64)
         shape = np.where(flags & CUTOUT, quads[rows, MATERIAL].astype(np.int64) * SIZE * SIZE, -1)
         decal = quads[rows, CLASS] == DECAL
-        large = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) > _SMALL
+        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        large = area > _SMALL
         middle = np.stack([boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3], np.full(len(boxes), 2)], axis=1) / 2
         nearness = np.einsum("ni,ni->n", projected.inverse[:, 2], middle)
         todo = np.flatnonzero(large & ~decal)
@@ -126,7 +129,7 @@ class Rasteriser:
         todo = np.flatnonzero(~large & ~decal)
         self._draw_small(inverse[todo], boxes[todo], rows[todo], shape[todo])
         strength = quads[rows, COLOUR_A.start].astype(np.float32)
-        for n in np.flatnonzero(decal):
+        for n in np.flatnonzero(decal & (area > _FAINT)):
             target = self.sun_shade if flags[n] & SUN_DECAL else self.shade
             self._darken(target, inverse[n], boxes[n], int(shape[n]), float(strength[n]))
 

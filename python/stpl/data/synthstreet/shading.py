@@ -86,7 +86,7 @@ class Shader:
         flags = quads[:, FLAGS].astype(np.int32).take(slot)
         seed = (quads[:, OFFSET] @ np.array([1.0, 131.0])).astype(np.int32).take(slot)
         dirt = stain(u * np.float32(0.21) + seed * np.float32(0.37), v * np.float32(0.17))
-        tone = bright * (np.float32(0.65) + np.float32(0.7) * dirt)
+        tone = bright * (np.float32(0.78) + np.float32(0.44) * dirt)
         glass_tone, glow = self._windows(flags, special, u, v, seed, quads[:, GLOW].astype(np.float32).take(slot))
         glass_tone *= bright
         occlusion = self._skirt(snap, solid)
@@ -168,7 +168,7 @@ class Shader:
         albedo = np.empty((3, len(pixels)), dtype=np.float32)
         patch = stain(ground.lateral * np.float32(0.05), s * np.float32(1 / 20))
         for kind, material, tile, tone, other in (
-            (ROAD, Material.ASPHALT, 3.0, plan.asphalt_tone, np.multiply(plan.asphalt_tone, 1.45)),
+            (ROAD, Material.ASPHALT, 3.0, plan.asphalt_tone, np.multiply(plan.asphalt_tone, 1.2)),
             (SIDEWALK, Material.PAVING, 2.4, plan.paving_tone, np.multiply(plan.paving_tone, 0.6)),
             (TREE, Material.LEAVES, 3.0, (0.07, 0.1, 0.03), (0.13, 0.14, 0.05)),
         ):
@@ -177,7 +177,7 @@ class Shader:
             texel = sample(
                 int(material), ground.lateral[part] * scale, s[part] * scale, step_x[part] * scale, step_z[part] * scale
             )
-            shade = texel[:, 1] * np.float32(255 / 128) * (np.float32(0.6) + np.float32(0.8) * patch[part])
+            shade = texel[:, 1] * np.float32(255 / 128) * (np.float32(0.75) + np.float32(0.5) * patch[part])
             for c in range(3):
                 albedo[c, part] = (np.float32(tone[c]) + np.float32(other[c] - tone[c]) * texel[:, 0]) * shade
         self._paint(snap, albedo, classes, s, step_x, step_z, patch)
@@ -279,7 +279,7 @@ class Shader:
         out = np.empty((3, len(far)), dtype=np.float32)
         for c in range(3):
             clear = np.float32(look.horizon[c]) + np.float32(look.zenith[c] - look.horizon[c]) * height
-            cloud = np.float32(0.55 * look.horizon[c] + 0.35 * look.zenith[c]) * body
+            cloud = np.float32(0.72 * look.horizon[c] + 0.25 * look.zenith[c]) * body
             value = clear + (cloud - clear) * cover + np.float32(look.sun[c]) * glare
             ink = np.where(kind == TREE, np.float32((0.06, 0.08, 0.04)[c]), np.float32((0.22, 0.19, 0.17)[c]))
             ink = ink * np.float32(look.ambient[c]) * (np.float32(0.5) + block)

@@ -41,14 +41,14 @@ class StreetPlan:
         self.drive_side = dice.pick((-1, 1))  # the side traffic keeps to
         self.lane = dice.uniform(2.9, 3.6)
         self.bicycle_lane = dice.uniform(0.9, 1.4) if dice.chance(0.6) else 0.3
-        self.parking = tuple(2.1 if dice.chance(0.6) else 0.0 for _ in range(2))
+        self.parking = tuple(2.1 if dice.chance(0.5) else 0.0 for _ in range(2))
         self.half_road = tuple(self.lane + self.bicycle_lane + p for p in self.parking)
-        self.sidewalk = tuple(dice.uniform(1.6, 4.0) for _ in range(2))
+        self.sidewalk = tuple(dice.uniform(2.4, 6.0) for _ in range(2))
         self.facade = tuple(r + w for r, w in zip(self.half_road, self.sidewalk, strict=True))
         bend = dice.uniform(-1.0, 1.0)
         self.curvature = 0.004 * bend**3 + 0.0004 * bend
         self.season = dice.pick((0.0, 0.05, 0.2, 0.8))
-        self.built = dice.uniform(0.35, 0.85)  # share of cells with a building
+        self.built = dice.uniform(0.35, 0.8)  # share of cells with a building
         self.green = dice.uniform(0.15, 0.7)  # trees on the sidewalk
         self.busy = dice.uniform(0.3, 1.0)  # traffic and people
         self.storeys = dice.uniform(2.0, 4.5)
@@ -60,7 +60,7 @@ class StreetPlan:
         )
         self.walls = [dice.pick(_WALLS) for _ in range(4)]
         self.lamp_side = dice.pick((0, 1))
-        self.lamp_cells = dice.pick((2, 2, 3))
+        self.lamp_cells = dice.pick((1, 2, 2))
         self.lamp_height = dice.uniform(5.0, 8.5)
         self.centre_line = dice.pick((0, 1, 1, 2))  # none, dashed, double
         self.edge_line = dice.pick((0, 1, 2))  # none, white, double yellow
@@ -98,7 +98,7 @@ class StreetPlan:
         fate = dice.uniform()
         if fate < self.built:
             length = CELL - (dice.uniform(1.0, 3.0) if dice.chance(0.35) else 0.0)
-            setback = dice.uniform(0.0, 0.5) if dice.chance(0.75) else dice.uniform(2.0, 4.5)
+            setback = dice.uniform(0.0, 0.5) if dice.chance(0.6) else dice.uniform(1.6, 4.5)
             height = self._add_house(dice, sign, s, length, sign * (line + setback), parts)
             heights[: int(2 * length)] = height
             if setback > 1.5 and dice.chance(0.8):
@@ -151,10 +151,15 @@ class StreetPlan:
             )  # fmt: skip
         rows += self._end_walls(sign, length, height, depth, plain, (wall, trim, glass))
         if dice.chance(0.6):
-            slope, rise = dice.uniform(2.5, 4.0), dice.uniform(2.0, 3.5)
+            slope, rise = depth / 2, dice.uniform(1.8, 3.4)
             tiles = (dice.colour(dice.pick(_ROOFS), 0.3), dice.colour((0.16, 0.13, 0.1), 0.3), GREY)
-            eave = (corner[0] - 0.3 * sign, height, corner[2])
-            rows.append(quad(BUILDING, Material.ROOF, eave, edge, (slope * sign, rise, 0), repeat=(length / 4, 1), colours=tiles, flags=SNOWY))  # noqa: E501
+            eave, up = (0.0, height, corner[2]), (slope * sign, rise, 0)
+            rows.append(quad(BUILDING, Material.ROOF, eave, edge, up, repeat=(length / 4, 1), colours=tiles, flags=SNOWY))
+            for end in (-length / 2, length / 2):  # gables: the upper half of a rhombus, the lower lies in the end wall
+                rows.append(
+                    quad(BUILDING, plain, (0, height, end), up, (slope * sign, -rise, 0), repeat=(1.2, 1.2),
+                         colours=(wall, np.multiply(wall, 1.4).tolist(), glass), flags=BOTH_SIDES)
+                )  # fmt: skip
         if shop and dice.chance(0.5):
             parts.append(place(objects.shop_sign(dice, -sign), s + dice.uniform(1, length - 1), line))
         parts.append(place(table(rows), s + length / 2, line))
@@ -183,18 +188,20 @@ class StreetPlan:
             parts.append(place(objects.tree(dice, self.sun, self.season), at, sign * out))
         if side == self.lamp_side and index % self.lamp_cells == 0:
             parts.append(place(objects.street_lamp(dice, self.lamp_height, -sign), s, sign * (kerb + 0.4)))
-        if dice.chance(0.3):
+        if dice.chance(0.15):
+            parts.append(place(objects.mast(dice), s + dice.uniform(0, CELL), sign * (kerb + dice.uniform(0.3, 1.2))))
+        if dice.chance(0.42):
             sign_at = s + dice.uniform(0, CELL)
             reverse = sign != self.drive_side and dice.chance(0.7)
             parts.append(place(objects.traffic_sign(dice, reverse), sign_at, sign * (kerb + dice.uniform(0.4, 0.7))))
         if dice.chance(0.12):
             for j in range(dice.integer(3, 7)):
                 parts.append(place(objects.bollard(dice), s + 1.8 * j, sign * (kerb + 0.35)))
-        elif dice.chance(0.12):
+        elif dice.chance(0.2):
             fence = objects.fence(dice, CELL - 4, -sign)
             parts.append(place(fence, s + CELL / 2, sign * (kerb + 0.3)))
         if dice.chance(0.15):
-            person = objects.person(dice, dice.uniform(-0.4, 0.4), self.sun)
+            person = objects.person(dice, self.sun).at(dice.uniform(-0.4, 0.4))
             parts.append(place(person, s + dice.uniform(1, CELL - 1), sign * (kerb + width * 0.75), dice.chance(0.5)))
         if self.has_crossing(index):
             parts.append(place(objects.traffic_light(dice), s + CELL / 2 - 2.2, sign * (kerb + 0.4)))
@@ -204,7 +211,7 @@ class StreetPlan:
     def _add_parked(self, dice: Dice, side: int, s: float, parts: list[Table]) -> None:
         sign, at = 2 * side - 1, s
         while at < s + CELL - 6.0:
-            if dice.chance(0.55 + 0.4 * self.busy):
+            if dice.chance(0.3 + 0.45 * self.busy):
                 rows, length = objects.car(dice, self.sun)
                 out = self.half_road[side] - 1.05 + dice.uniform(-0.1, 0.1)
                 with_traffic = (sign == self.drive_side) == dice.chance(0.92)
