@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "bundle/json_field.h"
@@ -107,9 +108,10 @@ LogitsSpec read_logits(const JsonField& field, std::size_t classes) {
 }
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ",") + std::to_string(shape[i]);
-  return text + "]";
+  std::ostringstream text;
+  for (std::size_t i = 0; i < shape.size(); ++i) text << (i == 0 ? "[" : ",") << shape[i];
+  text << "]";
+  return text.str();
 }
 
 // The one tensor that `field` must list, with the shape that the rest of the manifest calls for.

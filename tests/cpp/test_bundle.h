@@ -17,6 +17,12 @@
 #include <string>
 #include <vector>
 
+namespace stpl_rt {
+
+inline void PrintTo(KeyReason reason, std::ostream* stream) { *stream << to_string(reason); }
+
+}  // namespace stpl_rt
+
 namespace stpl_rt::test {
 
 namespace fs = std::filesystem;
