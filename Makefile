@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt pyproject.toml
 TEST_SOURCES := $(shell find tests/cpp -type f)
-CXX_FORMATTED := $(shell find cpp include bindings tests/cpp examples -name '*.cpp' -o -name '*.h' -o -name '*.c')
+CXX_FORMATTED := $(shell find cpp include bindings tests/cpp $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
 
 .PHONY: demo test lint bench stub clean
 .DEFAULT_GOAL := demo

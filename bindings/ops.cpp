@@ -145,6 +145,17 @@ nb::object sample_array(const AnyArray& logits, const SizePair& size, const std:
   return nb::make_tuple(label_array, nb::cast(certainty.give({length(output.height), length(output.width)})));
 }
 
+#define STPL_RT_SAMPLE_SIGNATURE(confidence, returned)                                         \
+  "def sample_argmax(logits: numpy.typing.NDArray[numpy.float32], size: tuple[int, int], *, "  \
+  "flow: numpy.typing.NDArray[numpy.float32] | None = None, "                                  \
+  "validity: numpy.typing.NDArray[numpy.float32] | None = None, align_corners: bool = False, " \
+  "confidence: " confidence ", input_size: tuple[int, int] | None = None, threads: int = 0) -> " returned
+constexpr const char* kSampleSignature =
+    STPL_RT_SAMPLE_SIGNATURE("typing.Literal[False] = False", "numpy.typing.NDArray[numpy.uint8]");
+constexpr const char* kSampleConfidenceSignature = STPL_RT_SAMPLE_SIGNATURE(
+    "typing.Literal[True]", "tuple[numpy.typing.NDArray[numpy.uint8], numpy.typing.NDArray[numpy.uint8]]");
+#undef STPL_RT_SAMPLE_SIGNATURE
+
 constexpr const char* kSampleDoc =
     "Labels at `size` = (H, W) from low-resolution logits, in one pass: a bilinear read of C logits and an "
     "argmax\n"
@@ -173,9 +184,12 @@ void register_ops(nb::module_& m) {
       "(None: the spec's own). What optical flow is computed on.");
   m.def("warp", &warp_array, "past"_a, "flow"_a, nb::kw_only(), "threads"_a = 0,
         "past(c, y + dy, x + dx), bilinear, border-clamped: float32 (C, h, w) along flow float32 (h, w, 2).");
-  m.def("sample_argmax", &sample_array, "logits"_a, "size"_a, nb::kw_only(), "flow"_a = nb::none(),
-        "validity"_a = nb::none(), "align_corners"_a = false, "confidence"_a = false,
-        "input_size"_a = nb::none(), "threads"_a = 0, kSampleDoc);
+  // Twice, for type checkers: what is returned follows from `confidence`.
+  for (const char* signature : {kSampleSignature, kSampleConfidenceSignature}) {
+    m.def("sample_argmax", &sample_array, "logits"_a, "size"_a, nb::kw_only(), "flow"_a = nb::none(),
+          "validity"_a = nb::none(), "align_corners"_a = false, "confidence"_a = false,
+          "input_size"_a = nb::none(), "threads"_a = 0, nb::sig(signature), kSampleDoc);
+  }
 }
 
 }  // namespace stpl_rt::bindings
