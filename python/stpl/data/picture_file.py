@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,24 +26,18 @@ def is_picture(path: Path) -> bool:
 
 def read_frame(path: Path) -> Image:
     """A JPEG or PNG as (H, W, 3) uint8 RGB. Raises UserError for a missing, truncated or more-than-8-bit file."""
-    try:
-        with PIL.Image.open(path) as picture:
-            if picture.mode not in _FRAME_MODES:
-                raise UserError(
-                    f"cannot use {path}: expected 8 bits a channel, found pixel format '{picture.mode}'; convert it"
-                )
-            return np.array(picture.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError) as error:  # Pillow reports some broken PNGs as SyntaxError
-        raise _unreadable(path, error) from error
+    with _opened(path) as picture:
+        if picture.mode not in _FRAME_MODES:
+            raise UserError(
+                f"cannot use {path}: expected 8 bits a channel, found pixel format '{picture.mode}'; convert it"
+            )
+        return np.array(picture.convert("RGB"), dtype=np.uint8)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
     """(height, width) from the file's header, without decoding it."""
-    try:
-        with PIL.Image.open(path) as picture:
-            return picture.height, picture.width
-    except (OSError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as picture:
+        return picture.height, picture.width
 
 
 def read_ids(path: Path) -> LabelMap:
@@ -50,24 +46,30 @@ def read_ids(path: Path) -> LabelMap:
     Raises UserError for any other kind of picture: Pillow would turn 1- to 4-bit grey into other ids, and a colour
     picture has none.
     """
-    try:
+    with _opened(path) as picture:
         with path.open("rb") as file:
             header = file.read(26)
         if len(header) < 26 or header[:8] != _PNG_SIGNATURE:
-            raise UserError(f"cannot read label {path}: expected a PNG, found another kind of file")
+            raise UserError(f"cannot use label {path}: expected a PNG, found a {picture.format} file")
         bits, kind = header[24], _PNG_COLOR_TYPES.get(header[25], "unknown")
         if not (kind == "palette" or (kind == "grey" and bits == 8)):
             raise UserError(
                 f"cannot use label {path}: expected an 8-bit grey or palette PNG of class ids, found {bits}-bit {kind}"
             )
+        return np.array(picture, dtype=np.uint8)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[PIL.Image.Image]:
+    """The picture, with whatever Pillow says of a damaged file turned into a UserError."""
+    try:
         with PIL.Image.open(path) as picture:
-            return np.array(picture, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    if isinstance(error, FileNotFoundError):
-        return UserError(f"cannot read {path}: no such file")
-    reason = str(error) if not isinstance(error, PIL.UnidentifiedImageError) else "not a picture"
-    return UserError(f"cannot read {path}: expected a complete JPEG or PNG, found: {reason}")
+            yield picture
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read {path}: no such file") from error
+    except PIL.UnidentifiedImageError as error:
+        raise UserError(f"cannot read {path}: expected a complete JPEG or PNG, found: not a picture") from error
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read {path}: expected a complete JPEG or PNG, found: {error}") from error

@@ -242,7 +242,7 @@ def test_label_of_few_bits_would_be_read_as_other_ids(write_folder):
         FolderDataset(root).label(0)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"text", "expected a PNG"), (None, "truncated|complete")])
+@pytest.mark.parametrize(("content", "message"), [(b"text", "not a picture"), (None, "truncated|complete")])
 def test_damaged_label_is_named(write_folder, content, message):
     root = write_folder({"day_1": 1})
     file = root / "day_1/labels/1.png"
@@ -251,6 +251,35 @@ def test_damaged_label_is_named(write_folder, content, message):
         content = file.read_bytes()[:200]
     file.write_bytes(content)
     with pytest.raises(UserError, match=rf"labels/1\.png: .*({message})"):
+        FolderDataset(root).label(0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_damage_anywhere_is_the_users_error_or_none(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    file = tmp_path / f"1.{suffix}"
+    save(file, rng.integers(0, 256, (24, 32)).astype(np.uint8))
+    intact = file.read_bytes()
+    data = FolderDataset(tmp_path)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(intact)
+        for place in rng.integers(0, len(content), rng.integers(1, 6)):
+            content[place] = rng.integers(0, 256)
+        file.write_bytes(content[: rng.integers(1, len(content))])
+        try:
+            data.frame(0)
+        except UserError as error:
+            refused += 1
+            assert str(file) in str(error)
+    assert refused > 200
+
+
+def test_label_that_is_a_jpeg_under_another_name(write_folder):
+    root = write_folder({"day_1": 1})
+    save(root / "day_1/labels/2.jpg", np.full((32, 128), 7, np.uint8))
+    (root / "day_1/labels/2.jpg").rename(root / "day_1/labels/1.png")
+    with pytest.raises(UserError, match="expected a PNG, found a JPEG file"):
         FolderDataset(root).label(0)
 
 
