@@ -35,7 +35,10 @@ void argmax_block(const float* top, const float* bottom, std::ptrdiff_t stride, 
 #pragma omp simd
     for (int i = 0; i < kBlock; ++i) {
       const float value = mix(a[i], b[i], weight);
-      label[i] = value > best[i] ? c : label[i];
+      // Classes only go up, so the maximum selects; a selection between c and what is stored would be
+      // compiled to a branch around a masked store.
+      const int candidate = value > best[i] ? c : 0;
+      label[i] = candidate > label[i] ? candidate : label[i];
       best[i] = value > best[i] ? value : best[i];
     }
   }

@@ -98,7 +98,8 @@ STPL_RT_INLINE void argmax_row(const float* data, Steps steps, int classes, int 
       read_lanes(p + g * kLanes, steps.right, steps.down, wx, wy, value);
 #pragma omp simd
       for (int i = 0; i < kLanes; ++i) {
-        index[i] = value[i] > best[i] ? g * kLanes + i : index[i];
+        const int candidate = value[i] > best[i] ? g * kLanes + i : 0;
+        index[i] = candidate > index[i] ? candidate : index[i];
         best[i] = value[i] > best[i] ? value[i] : best[i];
       }
     }
@@ -127,21 +128,45 @@ void argmax_row_any(const float* data, Steps steps, int classes, int groups, con
   argmax_row(data, steps, classes, groups, reads, width, labels, best);
 }
 
+// In: the largest logit of each pixel. Out, in the same place: its softmax probability.
 STPL_RT_MULTIVERSION
-void confidence_row(const float* data, Steps steps, int classes, int padded, const Reads& reads, int width,
-                    const float* best, std::uint8_t* confidence) {
+void probability_row(const float* data, Steps steps, int classes, int padded, const Reads& reads, int width,
+                     float* best) {
   for (int x = 0; x < width; ++x) {
     const float* p = data + reads.offset[x];
-    float sum = 0.F;
+    const float top = best[x];
+    alignas(64) float sum[kLanes] = {};
+    float first = 0.F;
     for (int c = 0; c < padded; c += kLanes) {
-      alignas(64) float value[kLanes];
-      read_lanes(p + c, steps.right, steps.down, reads.weight_x[x], reads.weight_y[x], value);
-      const float top = best[x];
-#pragma omp simd reduction(+ : sum)
-      for (int i = 0; i < kLanes; ++i) sum += c + i < classes ? exp_nonpositive(value[i] - top) : 0.F;
+      alignas(64) float term[kLanes];
+      read_lanes(p + c, steps.right, steps.down, reads.weight_x[x], reads.weight_y[x], term);
+#pragma omp simd
+      for (int i = 0; i < kLanes; ++i) term[i] = exp_nonpositive(term[i] - top);
+      if (c == 0) first = term[0];
+#pragma omp simd
+      for (int i = 0; i < kLanes; ++i) sum[i] += term[i];
     }
-    const float valid = reads.validity == nullptr ? 1.F : reads.validity[x];
-    confidence[x] = static_cast<std::uint8_t>(confidence_byte(1.F / sum, valid));
+    for (int half = kLanes / 2; half > 0; half /= 2) {  // a tree: summing in order would be a chain of 16
+#pragma omp simd
+      for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
+    }
+    best[x] = sum[0] - static_cast<float>(padded - classes) * first;  // the padding repeats class 0
+  }
+#pragma omp simd
+  for (int x = 0; x < width; ++x) best[x] = 1.F / best[x];
+}
+
+STPL_RT_MULTIVERSION
+void confidence_row(const float* probability, const float* validity, int width, std::uint8_t* confidence) {
+  if (validity == nullptr) {
+#pragma omp simd
+    for (int x = 0; x < width; ++x)
+      confidence[x] = static_cast<std::uint8_t>(confidence_byte(probability[x], 1.F));
+  } else {
+#pragma omp simd
+    for (int x = 0; x < width; ++x) {
+      confidence[x] = static_cast<std::uint8_t>(confidence_byte(probability[x], validity[x]));
+    }
   }
 }
 
@@ -203,7 +228,8 @@ void sample_row(const Sampling& s, int y, const Scratch& scratch) {
   } else {
     widen(s.validity, tap, s.flow_columns, width, scratch.blended, reads.validity);
   }
-  confidence_row(data, steps, classes, padded, reads, width, scratch.best, s.confidence.row(y));
+  probability_row(data, steps, classes, padded, reads, width, scratch.best);
+  confidence_row(scratch.best, reads.validity, width, s.confidence.row(y));
 }
 
 }  // namespace
