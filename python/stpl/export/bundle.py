@@ -1,0 +1,183 @@
+"""Writes bundles: ``segment.onnx`` and ``manifest.json``, checked before they get their name."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import stpl_rt
+from stpl import __version__
+from stpl.data.classes import IGNORE_ID
+from stpl.data.dataset import Image
+from stpl.errors import UserError
+from stpl.export.onnx import INPUT_NAME, OUTPUT_NAME, ExportedNetwork, export_onnx
+from stpl.export.parity import Parity, measure_parity
+from stpl.train.checkpoint import Checkpoint
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+NETWORK = "segment.onnx"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A written bundle and how well its network agrees with the checkpoint."""
+
+    bundle: Path
+    parity: Parity
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    out: Path,
+    frames: Sequence[Image],
+    *,
+    size: tuple[int, int] | None = None,
+    name: str | None = None,
+    schedule: str = "every",
+    provenance: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ExportResult:
+    """Exports ``checkpoint`` to the folder ``out``, whole or not at all.
+
+    Everything is written to a temporary folder beside ``out``, opened by the runtime, and compared with PyTorch on
+    ``frames``; only then does it get its name.
+
+    Args:
+        frames: what parity is measured on, uint8 (H, W, 3) RGB.
+        size: (height, width) of the network's input; the checkpoint's own where None.
+        name: of the bundle; the folder's where None.
+        schedule: what a Segmenter uses where nobody says otherwise.
+        provenance: beside what the checkpoint itself knows.
+        overwrite: replace a bundle that lies at ``out``.
+
+    Raises:
+        UserError: ``out`` is taken, or the size is not one that the network takes.
+        ParityError: the exported network does not agree with the checkpoint; nothing was written.
+    """
+    check_output(out, overwrite=overwrite)
+    if size is not None:
+        height, width = size
+        checkpoint = _resized(checkpoint, height, width)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = out.parent / f".{out.resolve().name}.{os.getpid()}.tmp"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        model = checkpoint.build()
+        network = export_onnx(model, checkpoint.input.height, checkpoint.input.width, folder / NETWORK)
+        manifest = make_manifest(checkpoint, network, name or _plain_name(out), schedule, provenance or {})
+        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        parity = measure_parity(model, folder, frames)
+        parity.require()
+        _put(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return ExportResult(out, parity)
+
+
+def check_output(out: Path, *, overwrite: bool) -> None:
+    """Refuses a place that is taken: a bundle unless ``overwrite``, anything else always."""
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        if not (out / MANIFEST).is_file():
+            raise UserError(f"{out}: expected a free name or a bundle; found something else there")
+        if not overwrite:
+            raise UserError(f"{out}: already holds a bundle; replace it with --overwrite or choose another --out")
+
+
+def make_manifest(
+    checkpoint: Checkpoint, network: ExportedNetwork, name: str, schedule: str, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a bundle, as docs/bundle.md describes it."""
+    spec = checkpoint.input
+    _, classes, height, width = network.logits_shape
+    if classes != len(checkpoint.classes):
+        raise ValueError(f"expected logits of {len(checkpoint.classes)} classes, found {classes}")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "classes": [
+            {"name": class_name, "color": list(color)}
+            for class_name, color in zip(checkpoint.classes.names, checkpoint.classes.colors, strict=True)
+        ],
+        "ignore_id": IGNORE_ID,
+        "input": {
+            "width": spec.width,
+            "height": spec.height,
+            "color_order": "rgb",
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "lut": None if spec.lut is None else [list(table) for table in spec.lut],
+            "resize": spec.resize,
+            "filter": spec.filter,
+        },
+        "logits": {"width": width, "height": height, "align_corners": False},
+        "networks": {
+            "segment": {
+                "file": network.file.name,
+                "sha256": network.sha256,
+                "inputs": [{"name": INPUT_NAME, "shape": list(network.input_shape), "type": "float32"}],
+                "outputs": [{"name": OUTPUT_NAME, "shape": list(network.logits_shape), "type": "float32"}],
+            }
+        },
+        "default_schedule": schedule,
+        "provenance": {
+            **checkpoint.provenance,
+            "arch": checkpoint.arch,
+            **provenance,
+            "exported": _now().isoformat(timespec="seconds"),
+            "versions": {
+                "stpl": __version__,
+                "stpl_rt": stpl_rt.__version__,
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("torch", "onnx", "onnxscript")},
+            },
+        },
+    }
+
+
+def _resized(checkpoint: Checkpoint, height: int, width: int) -> Checkpoint:
+    if not (16 <= height <= 8192 and 16 <= width <= 8192):
+        raise UserError(f"size: expected 16 to 8192 pixels a side; found {height}x{width} (height x width)")
+    spec = checkpoint.input.model_copy(update={"height": height, "width": width})
+    return Checkpoint(checkpoint.arch, checkpoint.classes, spec, checkpoint.weights, checkpoint.provenance)
+
+
+def _plain_name(out: Path) -> str:
+    name = out.resolve().name
+    return name.removesuffix(".bundle") or name
+
+
+def _now() -> datetime.datetime:
+    """The time of the export; SOURCE_DATE_EPOCH (seconds) where set, so that builds can be repeated."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc)
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _put(folder: Path, out: Path) -> None:
+    """Gives the finished folder its name; a bundle that lay there goes only when the new one is in place."""
+    old = folder.with_name(f"{folder.name}.old")
+    if out.is_dir() and any(out.iterdir()):
+        out.rename(old)
+    elif out.is_dir():
+        out.rmdir()
+    try:
+        folder.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Reports: pictures, curves and tables in one HTML file that needs nothing else."""
