@@ -3,7 +3,7 @@
 
 #include <array>
 #include <chrono>
-#include <cmath>
+#include <string>
 #include <utility>
 
 #include "core/thread_pool.h"
@@ -46,6 +46,26 @@ int checked_threads(int threads) {
   return threads;
 }
 
+// What ops cannot know: a frame may come from another language, its size goes into allocations.
+void check_pushed(const Frame& frame) {
+  switch (frame.format) {
+    case PixelFormat::rgb:
+    case PixelFormat::bgr:
+    case PixelFormat::gray:
+      break;
+    default:
+      throw Error(ErrorCode::invalid_argument, "frame: expected the format rgb, bgr or gray, found number " +
+                                                   std::to_string(static_cast<int>(frame.format)));
+  }
+  check_frame(frame);
+  if (frame.width > kMaxSide || frame.height > kMaxSide) {
+    throw Error(ErrorCode::invalid_argument, "frame: expected a size of at most " + std::to_string(kMaxSide) +
+                                                 "x" + std::to_string(kMaxSide) + ", found " +
+                                                 std::to_string(frame.width) + "x" +
+                                                 std::to_string(frame.height));
+  }
+}
+
 ImageView<std::uint8_t> allocate(ByteMap& map, const Frame& frame) {
   map.width = frame.width;
   map.height = frame.height;
@@ -80,12 +100,7 @@ class Segmenter::Impl {
     Result result;
     {
       const Stopwatch total(result.timing.total_ms);
-      check_frame(frame);
-      if (frame.width > kMaxSide || frame.height > kMaxSide) {
-        throw Error(ErrorCode::invalid_argument, "frame: expected at most " + std::to_string(kMaxSide) +
-                                                     " pixels a side, found " + std::to_string(frame.width) +
-                                                     " x " + std::to_string(frame.height));
-      }
+      check_pushed(frame);
       if (flow != nullptr) check_external_flow(*flow);
       segment(frame, flow, result);
     }

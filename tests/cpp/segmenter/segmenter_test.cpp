@@ -282,7 +282,7 @@ TEST(Segmenter, RefusedInputLeavesTheStreamAsItWas) {
   };
   Frame frame = picture.frame();
   frame.data = nullptr;
-  refuse({"null"}, frame);
+  refuse({"frame", "found none"}, frame);
   for (const int size : {0, -3, 16385}) {
     frame = picture.frame();
     frame.width = size;
