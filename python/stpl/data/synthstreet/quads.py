@@ -33,6 +33,7 @@ CUTOUT, BOTH_SIDES, WINDOWS, SNOWY, SUN_DECAL = 1, 2, 4, 8, 16
 SKY, BUILDING, POLE, ROAD, SIDEWALK, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 DECAL = -1  # a shadow on the ground: COLOUR_A[0] is its strength; it has no label of its own
 
+Ink = tuple[Vector, Vector, Vector]  # the three colours of a quad
 GREY = (0.2, 0.2, 0.2)
 
 
@@ -45,7 +46,7 @@ def quad(
     *,
     repeat: Vector = (1.0, 1.0),
     offset: Vector = (0.0, 0.0),
-    colours: tuple[Vector, Vector, Vector] = (GREY, GREY, GREY),
+    colours: Ink = (GREY, GREY, GREY),
     glow: float = 0.0,
     flags: int = 0,
 ) -> list[float]:
@@ -55,7 +56,8 @@ def quad(
 
 
 def table(rows: Sequence[Sequence[float]]) -> Table:
-    return np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
+    out: Table = np.array(rows, dtype=np.float64)
+    return out.reshape(-1, COLUMNS)
 
 
 def place(rows: Table, s: float, lateral: float, reverse: bool = False) -> Table:
@@ -91,3 +93,9 @@ def cast_shadow(
         DECAL, material, corner, across, (height * du, 0, height * dv), colours=((strength,) * 3, GREY, GREY),
         flags=flags,
     )  # fmt: skip
+
+
+def along_street(length: float, toward: float) -> tuple[Vector, Vector]:
+    """Corner and edge_u of a wall along the street, centred on its anchor, facing right if ``toward`` > 0, else left."""
+    end = -length / 2 if toward > 0 else length / 2
+    return (0.0, 0.0, end), (0.0, 0.0, -2 * end)

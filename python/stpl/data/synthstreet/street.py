@@ -9,18 +9,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from . import objects
+from . import furniture, plants
+from .cars import car
 from .dice import Dice
-from .quads import BOTH_SIDES, BUILDING, COLUMNS, GREY, SNOWY, WINDOWS, Table, Vector, place, quad, table
-from .textures import Material
+from .figures import person
+from .houses import house
+from .palette import WALLS
+from .quads import COLUMNS, Table, place
 
 CELL = 14.0  # metres of street to a cell
 SAMPLES = 28  # of a cell's profiles, one every half metre
-
-_WALLS = [(0.36, 0.17, 0.1), (0.3, 0.2, 0.12), (0.5, 0.42, 0.3), (0.62, 0.6, 0.55), (0.25, 0.25, 0.26)]
-_WALLS += [(0.5, 0.36, 0.16), (0.2, 0.11, 0.07), (0.35, 0.4, 0.45), (0.55, 0.3, 0.22), (0.12, 0.12, 0.12)]
-_ROOFS = [(0.12, 0.1, 0.09), (0.2, 0.09, 0.06), (0.1, 0.1, 0.12)]
-_WINDOWS = (Material.WINDOW_TALL, Material.WINDOW_WIDE, Material.WINDOW_BRICK)
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class StreetPlan:
             math.sin(elevation),
             math.cos(azimuth) * math.cos(elevation),
         )
-        self.walls = [dice.pick(_WALLS) for _ in range(4)]
+        self.walls = [dice.pick(WALLS) for _ in range(4)]
         self.lamp_side = dice.pick((0, 1))
         self.lamp_cells = dice.pick((1, 2, 2))
         self.lamp_height = dice.uniform(5.0, 8.5)
@@ -70,10 +68,6 @@ class StreetPlan:
         self.paving_tone = dice.colour((0.23, 0.22, 0.2), 0.35)
         self.asphalt_tone = dice.colour((0.15, 0.15, 0.155), 0.3)
         self.cell = lru_cache(maxsize=512)(self._build_cell)
-
-    def cells(self, s_low: float, s_high: float) -> list[Cell]:
-        """The cells that touch [s_low, s_high]; the first begins at ``floor(s_low / CELL) * CELL``."""
-        return [self.cell(k) for k in range(math.floor(s_low / CELL), math.floor(s_high / CELL) + 1)]
 
     def has_crossing(self, index: int) -> bool:
         """Whether zebra stripes cross the road in the middle of this cell."""
@@ -102,82 +96,32 @@ class StreetPlan:
             height = self._add_house(dice, sign, s, length, sign * (line + setback), parts)
             heights[: int(2 * length)] = height
             if setback > 1.5 and dice.chance(0.8):
-                parts.append(place(objects.fence(dice, length, -sign), s + length / 2, sign * line))
+                parts.append(place(furniture.fence(dice, length, -sign), s + length / 2, sign * line))
         elif fate < self.built + 0.12:
             openings[4:-4] = True
             for edge in (0.0, CELL - 0.5):  # end walls of the houses at the corner
                 self._add_house(dice, sign, s + edge, 0.5, sign * (line + 0.1), parts)
         else:
-            if dice.chance(0.75):
-                parts.append(place(objects.fence(dice, CELL, -sign), s + CELL / 2, sign * line))
-            else:
-                parts.append(place(objects.hedge(dice, CELL, -sign), s + CELL / 2, sign * line))
-            for _ in range(dice.integer(1, 4)):
-                at = s + dice.uniform(0, CELL)
-                parts.append(place(objects.tree(dice, self.sun, self.season), at, sign * (line + dice.uniform(1.5, 6))))
-            for _ in range(dice.integer(0, 3)):
-                parts.append(place(objects.bush(dice), s + dice.uniform(0, CELL), sign * (line + dice.uniform(0.8, 4))))
-            if dice.chance(0.5):
-                self._add_house(dice, sign, s, CELL - 2, sign * (line + dice.uniform(9, 16)), parts)
+            self._add_garden(dice, sign, s, line, parts)
+
+    def _add_garden(self, dice: Dice, sign: int, s: float, line: float, parts: list[Table]) -> None:
+        border = furniture.fence if dice.chance(0.75) else plants.hedge
+        parts.append(place(border(dice, CELL, -sign), s + CELL / 2, sign * line))
+        for _ in range(dice.integer(1, 4)):
+            at = s + dice.uniform(0, CELL)
+            parts.append(place(plants.tree(dice, self.sun, self.season), at, sign * (line + dice.uniform(1.5, 6))))
+        for _ in range(dice.integer(0, 3)):
+            parts.append(place(plants.bush(dice), s + dice.uniform(0, CELL), sign * (line + dice.uniform(0.8, 4))))
+        if dice.chance(0.5):
+            self._add_house(dice, sign, s, CELL - 2, sign * (line + dice.uniform(9, 16)), parts)
 
     def _add_house(self, dice: Dice, sign: int, s: float, length: float, line: float, parts: list[Table]) -> float:
-        """Front, the end walls and the roof of a house whose front stands at ``line``; returns its height."""
-        storey = dice.uniform(2.7, 3.4)
-        height = storey * max(1, round(self.storeys + dice.uniform(-1.3, 1.3)))
-        depth = dice.uniform(7.0, 11.0)
-        wall = dice.colour(dice.pick(self.walls), 0.25)
-        trim = dice.colour(dice.pick([(0.6, 0.6, 0.57), (0.1, 0.1, 0.1), (0.3, 0.26, 0.2)]), 0.3)
-        glass = dice.colour((0.07, 0.085, 0.1), 0.5)
-        ink = (wall, trim, glass)
-        windows = dice.pick(_WINDOWS)
-        plain = dice.pick((Material.BRICK, Material.PLASTER, Material.STONE))
-        seed = (float(dice.integer(0, 97)), float(dice.integer(0, 97)))
-        bays = max(1, round(length / dice.uniform(2.2, 3.6)))
-        along: tuple[Vector, Vector] = ((0, 0, length / 2), (0, 0, -length))
-        if sign < 0:
-            along = ((0, 0, -length / 2), (0, 0, length))
-        corner, edge = along
-        shop = length > 3 and dice.chance(0.35)
-        rise = storey * 1.1 if shop else 0.0
-        rows = [
-            quad(BUILDING, windows, (corner[0], rise, corner[2]), edge, (0, height - rise, 0),
-                 repeat=(bays, max(1, round((height - rise) / storey))), offset=seed, colours=ink, glow=2.5, flags=WINDOWS)
-        ]  # fmt: skip
-        if shop:
-            sign_ink = (dice.colour((0.2, 0.15, 0.12), 0.8), dice.colour((0.25, 0.12, 0.1), 0.95), glass)
-            rows.append(
-                quad(BUILDING, Material.SHOP, corner, edge, (0, rise, 0), repeat=(max(1, round(length / 5)), 1),
-                     offset=seed, colours=sign_ink, glow=4.0, flags=WINDOWS)
-            )  # fmt: skip
-        rows += self._end_walls(sign, length, height, depth, plain, (wall, trim, glass))
-        if dice.chance(0.6):
-            slope, rise = depth / 2, dice.uniform(1.8, 3.4)
-            tiles = (dice.colour(dice.pick(_ROOFS), 0.3), dice.colour((0.16, 0.13, 0.1), 0.3), GREY)
-            eave, up = (0.0, height, corner[2]), (slope * sign, rise, 0)
-            rows.append(quad(BUILDING, Material.ROOF, eave, edge, up, repeat=(length / 4, 1), colours=tiles, flags=SNOWY))
-            for end in (-length / 2, length / 2):  # gables: the upper half of a rhombus, the lower lies in the end wall
-                rows.append(
-                    quad(BUILDING, plain, (0, height, end), up, (slope * sign, -rise, 0), repeat=(1.2, 1.2),
-                         colours=(wall, np.multiply(wall, 1.4).tolist(), glass), flags=BOTH_SIDES)
-                )  # fmt: skip
-        if shop and dice.chance(0.5):
-            parts.append(place(objects.shop_sign(dice, -sign), s + dice.uniform(1, length - 1), line))
-        parts.append(place(table(rows), s + length / 2, line))
-        return height
-
-    @staticmethod
-    def _end_walls(
-        sign: int, length: float, height: float, depth: float, plain: Material, ink: tuple[Vector, Vector, Vector]
-    ) -> list[list[float]]:
-        wall, trim, glass = ink
-        rows = []
-        for end in (-1, 1):
-            x0 = 0.0 if sign * end < 0 else depth * sign
-            rows.append(
-                quad(BUILDING, plain, (x0, 0, end * length / 2), (depth * -end if x0 else depth * sign, 0, 0), (0, height, 0),
-                     repeat=(depth / 3, height / 3), colours=(wall, np.multiply(wall, 1.4).tolist(), glass), flags=BOTH_SIDES)
-            )  # fmt: skip
-        return rows
+        """A house from ``s`` on whose front stands at ``line``; returns its height."""
+        built = house(dice, sign, length, self.storeys, self.walls)
+        if built.shop and dice.chance(0.5):
+            parts.append(place(furniture.shop_sign(dice, -sign), s + dice.uniform(1, length - 1), line))
+        parts.append(place(built.quads, s + length / 2, line))
+        return built.height
 
     def _add_sidewalk(self, dice: Dice, side: int, index: int, parts: list[Table], corner: bool) -> None:
         """Street furniture, trees and parked cars in front of the building line."""
@@ -185,26 +129,26 @@ class StreetPlan:
         width = self.sidewalk[side]
         if dice.chance(self.green) and not corner:
             at, out = s + dice.uniform(2, CELL - 2), kerb + dice.uniform(0.5, 0.8)
-            parts.append(place(objects.tree(dice, self.sun, self.season), at, sign * out))
+            parts.append(place(plants.tree(dice, self.sun, self.season), at, sign * out))
         if side == self.lamp_side and index % self.lamp_cells == 0:
-            parts.append(place(objects.street_lamp(dice, self.lamp_height, -sign), s, sign * (kerb + 0.4)))
+            parts.append(place(furniture.street_lamp(dice, self.lamp_height, -sign), s, sign * (kerb + 0.4)))
         if dice.chance(0.15):
-            parts.append(place(objects.mast(dice), s + dice.uniform(0, CELL), sign * (kerb + dice.uniform(0.3, 1.2))))
+            parts.append(place(furniture.mast(dice), s + dice.uniform(0, CELL), sign * (kerb + dice.uniform(0.3, 1.2))))
         if dice.chance(0.42):
             sign_at = s + dice.uniform(0, CELL)
             reverse = sign != self.drive_side and dice.chance(0.7)
-            parts.append(place(objects.traffic_sign(dice, reverse), sign_at, sign * (kerb + dice.uniform(0.4, 0.7))))
+            parts.append(place(furniture.traffic_sign(dice, reverse), sign_at, sign * (kerb + dice.uniform(0.4, 0.7))))
         if dice.chance(0.12):
             for j in range(dice.integer(3, 7)):
-                parts.append(place(objects.bollard(dice), s + 1.8 * j, sign * (kerb + 0.35)))
+                parts.append(place(furniture.bollard(dice), s + 1.8 * j, sign * (kerb + 0.35)))
         elif dice.chance(0.2):
-            fence = objects.fence(dice, CELL - 4, -sign)
-            parts.append(place(fence, s + CELL / 2, sign * (kerb + 0.3)))
+            railing = furniture.fence(dice, CELL - 4, -sign)
+            parts.append(place(railing, s + CELL / 2, sign * (kerb + 0.3)))
         if dice.chance(0.15):
-            person = objects.person(dice, self.sun).at(dice.uniform(-0.4, 0.4))
-            parts.append(place(person, s + dice.uniform(1, CELL - 1), sign * (kerb + width * 0.75), dice.chance(0.5)))
+            figure = person(dice, self.sun).at(dice.uniform(-0.4, 0.4))
+            parts.append(place(figure, s + dice.uniform(1, CELL - 1), sign * (kerb + width * 0.75), dice.chance(0.5)))
         if self.has_crossing(index):
-            parts.append(place(objects.traffic_light(dice), s + CELL / 2 - 2.2, sign * (kerb + 0.4)))
+            parts.append(place(furniture.traffic_light(dice), s + CELL / 2 - 2.2, sign * (kerb + 0.4)))
         elif self.parking[side] and not corner:
             self._add_parked(dice, side, s, parts)
 
@@ -212,7 +156,7 @@ class StreetPlan:
         sign, at = 2 * side - 1, s
         while at < s + CELL - 6.0:
             if dice.chance(0.3 + 0.45 * self.busy):
-                rows, length = objects.car(dice, self.sun)
+                rows, length = car(dice, self.sun)
                 out = self.half_road[side] - 1.05 + dice.uniform(-0.1, 0.1)
                 with_traffic = (sign == self.drive_side) == dice.chance(0.92)
                 parts.append(place(rows, at + length / 2 + 0.3, sign * out, not with_traffic))

@@ -8,9 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import objects
 from .camera import EgoMotion
+from .cars import car
 from .dice import Dice
+from .figures import Figure, cyclist, person
 from .quads import COLUMNS, CORNER, EDGE_U, EDGE_V, Table, place
 from .street import StreetPlan
 
@@ -26,7 +27,7 @@ class _Member:
     place: float  # 0 .. 1 across the lane
     phase: float  # radians, of the gait
     pace: float  # 0 .. 1
-    figures: list[objects.Figure]
+    figures: list[Figure]
 
 
 class Traffic:
@@ -46,7 +47,7 @@ class Traffic:
         self._member = lru_cache(maxsize=1024)(self._make_member)
 
     def _make_car(self, lane: int, k: int) -> Table:
-        return objects.car(Dice(*self._plan.key, 5, lane, k), self._plan.sun)[0]
+        return car(Dice(*self._plan.key, 5, lane, k), self._plan.sun)[0]
 
     def rows(self, time: float, around: float) -> Table:
         """(N, COLUMNS) quads at ``time`` of the movers near the camera at ``around`` (both in seconds)."""
@@ -67,10 +68,10 @@ class Traffic:
         dice = Dice(*self._plan.key, 6, lane, k)
         start, place_in_lane, phase, pace = k + dice.uniform(0.0, 0.6), dice.uniform(), dice.uniform(0, 6.28), dice.uniform()
         if lane >= _RIDERS:
-            figures = [objects.cyclist(dice, self._plan.sun)]
+            figures = [cyclist(dice, self._plan.sun)]
         else:
             company = lane < _CROSSERS and dice.chance(0.33)
-            figures = [objects.person(dice, self._plan.sun) for _ in range(1 + company)]
+            figures = [person(dice, self._plan.sun) for _ in range(1 + company)]
         return _Member(start, place_in_lane, phase, pace, figures)
 
     def _cars(self, time: float, around: float) -> list[Table]:
