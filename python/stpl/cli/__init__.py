@@ -1,0 +1,1 @@
+"""The command ``stpl-adapt``: one module a command, nothing heavy imported before a command needs it."""

@@ -1,0 +1,108 @@
+"""``stpl-adapt adapt``: adapts a source model to unlabelled video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stpl.cli.runs import (
+    ConfigOption,
+    OutOption,
+    OverridesArgument,
+    OverwriteOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    as_overrides,
+    resumable,
+)
+from stpl.errors import UserError
+
+if TYPE_CHECKING:
+    from stpl.data.dataset import VideoDataset
+    from stpl.report.adaptation import Sample
+    from stpl.train.checkpoint import Checkpoint
+
+REPORT_FRAMES = 4
+
+
+def adapt(
+    model: Annotated[
+        Path, typer.Option("--model", metavar="CHECKPOINT", help="Source model: file or run.", show_default=False)
+    ],
+    target: Annotated[str, typer.Option("--target", metavar="SPEC", help="Unlabelled video.", show_default=False)],
+    out: OutOption,
+    overrides: OverridesArgument = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="NAME", help="stpl, spatial, temporal, spatial+temporal, self-training, bn."),
+    ] = None,
+    seed: SeedOption = None,
+    steps: StepsOption = None,
+    config: ConfigOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Adapts a source model to unlabelled video.
+
+    Labels, where the video has some, are not read.
+    Writes checkpoint.safetensors, config.yaml, metrics.jsonl and report.html to --out. Ctrl-C saves the state; the
+    same command with --resume goes on.
+
+    \b
+    Example:
+      stpl-adapt adapt --model models/street-day --target drive.mp4 --out runs/drive --steps 300
+    """
+    from rich.console import Console
+
+    from stpl.config import load_config
+    from stpl.data.specs import open_dataset
+    from stpl.train.adapt import AdaptConfig
+    from stpl.train.adapt import adapt as run_adaptation
+    from stpl.train.checkpoint import load_checkpoint
+    from stpl.train.run import prepare_run_folder
+
+    settings = load_config(
+        AdaptConfig, config, as_overrides({"method": method, "seed": seed, "steps": steps}, overrides)
+    )
+    checkpoint = load_checkpoint(model)
+    checkpoint.build()  # a checkpoint of another architecture is said before anything is written
+    _refuse_own_folder(model, out)
+    dataset = open_dataset(target)
+    prepare_run_folder(out, overwrite=overwrite, resume=resume)
+    with resumable(out):
+        adapted = run_adaptation(settings, checkpoint, dataset, out, resume=resume)
+        _write_report(out, checkpoint, adapted, dataset)
+    console = Console()
+    console.print(f"[bold]{out}[/bold]: checkpoint, settings, metrics and report.html", highlight=False)
+    console.print(f"next: stpl-adapt export --model {out} --out BUNDLE", highlight=False, markup=False)
+
+
+def _refuse_own_folder(model: Path, out: Path) -> None:
+    folder = model if model.is_dir() else model.parent
+    if folder.resolve() == out.resolve():
+        raise UserError(f"{out}: expected another folder than that of the source model, which would be lost")
+
+
+def _write_report(out: Path, source: Checkpoint, adapted: Checkpoint, target: VideoDataset) -> None:
+    from stpl.report.adaptation import write_adaptation_report
+
+    provenance = adapted.provenance
+    subtitle = f"{provenance.get('method', 'adapted')} on {target.name}, seed {provenance.get('seed', 0)}"
+    write_adaptation_report(out, adapted.classes, _samples(source, adapted, target), subtitle=subtitle)
+
+
+def _samples(source: Checkpoint, adapted: Checkpoint, target: VideoDataset) -> list[Sample]:
+    """A few frames of the target, spread over the video, with the labels of both models."""
+    from stpl.evaluate import Predictor
+    from stpl.report.adaptation import Sample
+    from stpl.train.adapt import spread
+
+    before, after = Predictor(source), Predictor(adapted)
+    samples = []
+    for index in spread(len(target), REPORT_FRAMES):
+        frame, frame_id = target.frame(index), target.frame_id(index)
+        samples.append(Sample(f"{frame_id.sequence} {frame_id.name}", frame, before(frame), after(frame)))
+    return samples

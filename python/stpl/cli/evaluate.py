@@ -1,0 +1,133 @@
+"""``stpl-adapt evaluate``: measures a checkpoint or a bundle on labelled video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stpl.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from stpl.data.dataset import VideoDataset
+    from stpl.evaluate import Evaluation, Timing
+
+
+def evaluate(
+    model: Annotated[
+        Path, typer.Option("--model", metavar="PATH", help="Checkpoint (file or run) or bundle.", show_default=False)
+    ],
+    data: Annotated[str, typer.Option("--data", metavar="SPEC", help="Labelled video.", show_default=False)],
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="every|fixed:K", help="Of a bundle; its own where absent.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Of a bundle; 0: all cores.", min=0)] = 0,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Only the first N labelled frames.", min=1)
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there, too.")] = None,
+) -> None:
+    """Measures a checkpoint or a bundle on labelled video.
+
+    Prints IoU by class, temporal consistency and, for a bundle, its speed. A checkpoint runs in PyTorch on the
+    labelled frames; a bundle runs in stpl_rt over the whole video, under its schedule, and is also measured by
+    distance from the key frame.
+
+    \b
+    Example:
+      stpl-adapt evaluate --model drive.bundle --data "synthstreet:?domain=dusk&seed=7" --schedule fixed:5
+    """
+    from rich.console import Console
+
+    from stpl.data.specs import open_dataset
+
+    is_bundle = (model / "manifest.json").is_file()
+    if schedule is not None and not is_bundle:
+        raise UserError(f"--schedule is for bundles; {model} holds no manifest.json")
+    dataset = open_dataset(data, need_labels=True)
+    frames = dataset.labelled()[:limit]
+    if is_bundle:
+        evaluation = _evaluate_bundle(model, dataset, frames, schedule, threads)
+    else:
+        evaluation = _evaluate_checkpoint(model, dataset, frames)
+    console = Console()
+    console.print(class_table(evaluation, f"{model} on {dataset.name}"))
+    console.print(summary_table(evaluation))
+    if json is not None:
+        _write_json(json, model, data, schedule, evaluation)
+
+
+def _evaluate_checkpoint(model: Path, dataset: VideoDataset, frames: list[int]) -> Evaluation:
+    from stpl.evaluate import evaluate_checkpoint
+    from stpl.train.checkpoint import load_checkpoint
+
+    return evaluate_checkpoint(load_checkpoint(model), dataset, frames, temporal=True, progress=True)
+
+
+def _evaluate_bundle(
+    model: Path, dataset: VideoDataset, frames: list[int], schedule: str | None, threads: int
+) -> Evaluation:
+    from stpl.evaluate import evaluate_bundle
+
+    return evaluate_bundle(model, dataset, frames, schedule=schedule, threads=threads, progress=True)
+
+
+def class_table(evaluation: Evaluation, title: str) -> Table:
+    """IoU and share of the labelled pixels by class, and the mean."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", show_footer=True)
+    table.add_column("class", footer="mean of the classes present")
+    table.add_column("IoU %", justify="right", footer=f"{100 * evaluation.miou:.2f}")
+    table.add_column("pixels %", justify="right")
+    shares = evaluation.confusion.counts.sum(axis=1) / max(int(evaluation.confusion.counts.sum()), 1)
+    iou = evaluation.confusion.iou()
+    present = evaluation.confusion.present()
+    for index, name in enumerate(evaluation.classes.names):
+        value = f"{100 * iou[index]:.2f}" if present[index] else "absent"
+        table.add_row(escape(name), value, f"{100 * shares[index]:.2f}")
+    return table
+
+
+def summary_table(evaluation: Evaluation) -> Table:
+    """Everything but the classes."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    table.add_row("labelled frames", str(evaluation.labelled_frames))
+    table.add_row("temporal consistency", _percent(evaluation.temporal_consistency))
+    for window, scores in evaluation.video_consistency.items():
+        right, same = _percent(scores["score"]), _percent(scores["common_score"])
+        table.add_row(f"video consistency over {window}", f"{right} and right; {same} right or not")
+    ages = evaluation.miou_by_age()
+    if len(ages) > 1:
+        by_age = "  ".join(f"{age}: {100 * score:.2f}" for age, score in ages.items())
+        table.add_row("mIoU by distance from the key frame", by_age)
+    _add_timing(table, "key frames", evaluation.key_timing)
+    _add_timing(table, "propagated frames", evaluation.propagated_timing)
+    if evaluation.frames_per_second is not None:
+        table.add_row("speed", f"{evaluation.frames_per_second:.1f} frames/s")
+    return table
+
+
+def _add_timing(table: Table, name: str, timing: Timing | None) -> None:
+    if timing is not None:
+        table.add_row(name, f"{timing.frames}, p50 {timing.p50:.2f} ms, p99 {timing.p99:.2f} ms")
+
+
+def _percent(share: float | None) -> str:
+    return "n/a" if share is None else f"{100 * share:.2f} %"
+
+
+def _write_json(path: Path, model: Path, data: str, schedule: str | None, evaluation: Evaluation) -> None:
+    from json import dumps
+
+    record = {"model": str(model), "data": data, "schedule": schedule, **evaluation.to_dict()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)

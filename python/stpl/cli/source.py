@@ -1,0 +1,60 @@
+"""``stpl-adapt source``: trains a source model on labelled video."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stpl.cli.runs import (
+    ConfigOption,
+    OutOption,
+    OverridesArgument,
+    OverwriteOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    as_overrides,
+    resumable,
+)
+
+
+def source(
+    data: Annotated[str, typer.Option("--data", metavar="SPEC", help="Labelled video.", show_default=False)],
+    out: OutOption,
+    overrides: OverridesArgument = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Architecture, such as compact.")] = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    steps: StepsOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Trains a segmentation model on labelled video.
+
+    Writes checkpoint.safetensors, config.yaml and metrics.jsonl to --out. Ctrl-C saves the state; the same command
+    with --resume goes on.
+
+    \b
+    Example:
+      stpl-adapt source --data "synthstreet:?domain=day&seed=1000" --model compact --out runs/street-day steps=500
+    """
+    from rich.console import Console
+
+    from stpl.config import load_config
+    from stpl.data.specs import open_dataset
+    from stpl.models.registry import build_model
+    from stpl.train.run import prepare_run_folder
+    from stpl.train.source import SourceConfig, train_source
+
+    settings = load_config(
+        SourceConfig, config, as_overrides({"model": model, "seed": seed, "steps": steps}, overrides)
+    )
+    build_model(settings.model, 1)  # an unknown name is said before anything is read
+    dataset = open_dataset(data, need_labels=True)
+    prepare_run_folder(out, overwrite=overwrite, resume=resume)
+    with resumable(out):
+        train_source(settings, dataset, out, resume=resume)
+    console = Console()
+    console.print(f"[bold]{out}[/bold]: checkpoint, settings and metrics", highlight=False)
+    console.print(f"next: stpl-adapt adapt --model {out} --target VIDEO --out DIR", highlight=False, markup=False)
