@@ -100,7 +100,7 @@ class View:
         self.lens, self.pose, self.curvature, self.origin_s = lens, pose, curvature, origin_s
         self.rotation = pose.rotation(curvature * (pose.s - origin_s))
         ground = self.to_world(np.array([pose.s]), np.array([pose.lateral]))[0]
-        self.position = ground + (0.0, pose.height, 0.0)
+        self.position = ground + np.array([0.0, pose.height, 0.0])
         self.projection = lens.matrix @ self.rotation  # world offset from the camera to homogeneous pixel
 
     def to_world(self, s: Matrix, lateral: Matrix) -> Matrix:
@@ -122,11 +122,13 @@ class View:
         return np.stack([right * c + forward * n, up, forward * c - right * n], axis=-1)
 
     def surface_to_pixel(self, corner: Matrix, edge_u: Matrix, edge_v: Matrix) -> Matrix:
-        """(N, 3, 3): (p, q, 1) on each parallelogram (world coordinates) to homogeneous pixels, third part the depth."""
+        """(N, 3, 3): (p, q, 1) on each parallelogram, in world coordinates, to homogeneous pixels whose third part is
+        the depth."""
         basis = np.stack([edge_u, edge_v, corner - self.position], axis=-1)
         return np.asarray(self.projection @ basis)
 
     def ground_to_pixel(self) -> Matrix:
         """(3, 3): (x, z, 1) on the ground, world coordinates, to homogeneous pixels."""
         one = np.eye(3)[None]
-        return self.surface_to_pixel(np.zeros((1, 3)), one[:, 0], one[:, 2])[0]
+        matrix: Matrix = self.surface_to_pixel(np.zeros((1, 3)), one[:, 0], one[:, 2])[0]
+        return matrix

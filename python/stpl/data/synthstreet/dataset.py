@@ -74,13 +74,18 @@ class SynthStreet(VideoDataset):
     """
 
     def __init__(self, options: Options | None = None) -> None:
-        self.options = options or Options()
+        self._open(options or Options())
+
+    def _open(self, options: Options) -> None:
+        self.options = options
         self.name = f"synthstreet-{self.options.domain}"
         self.classes: ClassSet | None = CLASSES
         numbers = range(self.options.start, self.options.start + self.options.sequences)
         self.sequences = [f"street_{number:04d}" for number in numbers]
         self.fps = self.options.fps
-        self._make_caches()
+        self._scene = lru_cache(maxsize=256)(self._make_scene)
+        self._look = lru_cache(maxsize=256)(self._make_look)
+        self._snapshot = lru_cache(maxsize=4)(self._make_snapshot)
 
     @classmethod
     def from_query(cls, query: dict[str, str]) -> SynthStreet:
@@ -92,18 +97,13 @@ class SynthStreet(VideoDataset):
         for key in query:
             if key not in keys:
                 raise unknown_name("key of format synthstreet", key, keys)
-        return cls(Options(**{key: _PARSERS[key](key, value) for key, value in query.items()}))  # type: ignore[arg-type]
-
-    def _make_caches(self) -> None:
-        self._scene = lru_cache(maxsize=32)(self._make_scene)
-        self._look = lru_cache(maxsize=256)(self._make_look)
-        self._snapshot = lru_cache(maxsize=4)(self._make_snapshot)
+        return cls(Options(**{key: _PARSERS[key](key, value) for key, value in query.items()}))
 
     def __getstate__(self) -> Options:
         return self.options
 
     def __setstate__(self, options: Options) -> None:
-        self.__init__(options)  # type: ignore[misc]
+        self._open(options)
 
     def __len__(self) -> int:
         return self.options.sequences * self.options.frames
@@ -123,7 +123,7 @@ class SynthStreet(VideoDataset):
         return film.develop(shader(snapshot), snapshot, Dice(self.options.seed, sequence, 60 + key, number))
 
     def label(self, index: int) -> LabelMap:
-        return self._snapshot(*self._locate(index)).label.copy()
+        return np.array(self._snapshot(*self._locate(index)).label)
 
     def exact_flow(self, index: int) -> Flow | None:
         if self.previous(index) is None:

@@ -12,7 +12,10 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """Ranges from which each sequence draws its look. Light and colour are linear RGB, white paint in plain daylight ~1."""
+    """Ranges from which each sequence draws its look.
+
+    Light and colour are linear RGB; white paint in plain daylight is about 1.
+    """
 
     ambient: Colour  # light of the sky
     ambient_gain: Span

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Figure:
 
     def at(self, phase: float) -> Table:
         """The figure at a phase (radians) of its gait."""
-        rows = self.still.copy()
+        rows: Table = self.still.copy()
         angle = self.lean + self.swing * math.sin(phase)
         down, forward = self.length * np.cos(angle), self.length * np.sin(angle)
         rows[self.limbs, CORNER.start + 1] -= down
@@ -50,13 +51,19 @@ class Figure:
         return rows
 
 
-_Limb = tuple[float, float, float, float, float, float, float, tuple[Vector, Vector, Vector]]
+class _Limb(NamedTuple):
+    joint: Vector
+    length: float
+    width: float
+    lean: float
+    swing: float
+    ink: Ink
 
 
 def _figure(class_id: int, body: list[list[float]], limbs: list[_Limb]) -> Figure:
-    """``limbs``: joint x, y, z; length; width; lean; swing; colours. Each is seen from behind and from the side."""
+    """Each limb is two quads: seen from behind, and from the side."""
     rows, flags, motion = list(body), CUTOUT | BOTH_SIDES, []
-    for x, y, z, length, width, lean, swing, ink in limbs:
+    for (x, y, z), length, width, lean, swing, ink in limbs:
         for corner, edge in (((x - width / 2, y, z), (width, 0, 0)), ((x, y, z - width / 2), (0, 0, width))):
             rows.append(quad(class_id, Material.LIMB, corner, edge, (0, 0, 0), colours=ink, flags=flags))
             motion.append((length, lean, swing))
@@ -70,18 +77,20 @@ def person(dice: Dice, sun: Vector) -> Figure:
     shirt, trousers = dice.colour(dice.pick(CLOTHES), 0.4), dice.colour(dice.pick(CLOTHES), 0.4)
     skin, hair = dice.pick(SKIN), dice.colour((0.06, 0.045, 0.03), 0.8)
     hip, width = 0.48 * height, dice.uniform(0.46, 0.58)
-    ink, flags, torso = (shirt, skin, hair), CUTOUT | BOTH_SIDES, height - 0.48 * height + 0.03
+    ink, flags = (shirt, skin, hair), CUTOUT | BOTH_SIDES
+    low, torso = hip - 0.03, height - 0.48 * height + 0.03
+    trunk = (0, torso, 0.03)
     body = [
-        quad(PEDESTRIAN, Material.BODY, (-width / 2, hip - 0.03, 0), (width, 0, 0), (0, torso, 0.03), colours=ink, flags=flags),
-        quad(PEDESTRIAN, Material.BODY, (0, hip - 0.03, -0.17), (0, 0, 0.34), (0, torso, 0), colours=ink, flags=flags),
+        quad(PEDESTRIAN, Material.BODY, (-width / 2, low, 0), (width, 0, 0), trunk, colours=ink, flags=flags),
+        quad(PEDESTRIAN, Material.BODY, (0, low, -0.17), (0, 0, 0.34), (0, torso, 0), colours=ink, flags=flags),
         box_shadow(0.5, 0.5, 0.5),
         cast_shadow(Material.BODY, 0.6, height, sun, 0.55),
     ]  # fmt: skip
     limbs: list[_Limb] = []
     for side in (-1, 1):
-        limbs.append((side * 0.09, hip, 0, hip, 0.17, 0.0, side * 0.5, (trousers, DARK, DARK)))
+        limbs.append(_Limb((side * 0.09, hip, 0), hip, 0.17, 0.0, side * 0.5, (trousers, DARK, DARK)))
         arm = side * (width / 2 - 0.02)
-        limbs.append((arm, 0.8 * height, 0, 0.36 * height, 0.11, 0.0, -side * 0.5, (shirt, skin, skin)))
+        limbs.append(_Limb((arm, 0.8 * height, 0), 0.36 * height, 0.11, 0.0, -side * 0.5, (shirt, skin, skin)))
     return _figure(PEDESTRIAN, body, limbs)
 
 
@@ -103,6 +112,6 @@ def cyclist(dice: Dice, sun: Vector) -> Figure:
     ]
     limbs: list[_Limb] = []
     for side in (-1, 1):
-        limbs.append((side * 0.11, 0.92, -0.2, 0.75, 0.17, 0.45, side * 0.35, (trousers, DARK, DARK)))
-        limbs.append((side * 0.24, 1.4, 0.0, 0.55, 0.1, 0.8, 0.0, (shirt, skin, skin)))
+        limbs.append(_Limb((side * 0.11, 0.92, -0.2), 0.75, 0.17, 0.45, side * 0.35, (trousers, DARK, DARK)))
+        limbs.append(_Limb((side * 0.24, 1.4, 0.0), 0.55, 0.1, 0.8, 0.0, (shirt, skin, skin)))
     return _figure(BICYCLIST, body, limbs)

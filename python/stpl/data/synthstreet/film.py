@@ -12,6 +12,7 @@ from .quads import ROAD, SIDEWALK
 from .sampling import Values, gaussian_bank
 
 _TONES = 2048  # entries of the tone curve's table
+Pixels = NDArray[np.int64]
 _BRIGHTEST = 2.0  # linear light at its end
 
 
@@ -56,7 +57,8 @@ class Film:
     def _bloom(self, light: Values) -> None:
         """Bright lamps spill over: the light above white, at a quarter of the size, blurred and added."""
         _, height, width = light.shape
-        padded = np.pad(light[:, ::2, ::2], ((0, 0), (0, (height + 1) // 2 % 2), (0, (width + 1) // 2 % 2)), mode="edge")
+        odd_rows, odd_columns = (height + 1) // 2 % 2, (width + 1) // 2 % 2
+        padded = np.pad(light[:, ::2, ::2], ((0, 0), (0, odd_rows), (0, odd_columns)), mode="edge")
         excess = np.clip(padded - np.float32(0.9 / self._look.exposure), 0, 3)
         glow = excess.reshape(3, padded.shape[1] // 2, 2, padded.shape[2] // 2, 2).mean(axis=(2, 4))
         for _ in range(4):
@@ -92,7 +94,8 @@ class Film:
         self._cover(light, px, py, cover, np.multiply(self._look.fog, 1.3))
 
     @staticmethod
-    def _cover(light: Values, x: NDArray, y: NDArray, cover: NDArray, colour: NDArray) -> None:
+    def _cover(light: Values, x: Pixels, y: Pixels, cover: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
+        """Lays ``colour`` over the pixels (x, y), the most opaque where several fall on one; others are ignored."""
         _, height, width = light.shape
         x, y = np.broadcast_arrays(x, y)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (cover > 0)
@@ -100,9 +103,8 @@ class Film:
         veil = np.zeros(height * width, dtype=np.float32)
         order = np.argsort(cover[inside], kind="stable")
         veil[index[order]] = cover[inside][order]
-        veil = veil.reshape(height, width)
         for c in range(3):
-            light[c] += (np.float32(colour[c]) - light[c]) * veil
+            light[c] += (np.float32(colour[c]) - light[c]) * veil.reshape(height, width)
 
     def _colour(self, light: Values) -> None:
         """Saturation and white balance."""
@@ -146,7 +148,7 @@ def _cut(bank: Values, size: int, dice: Dice) -> Values:
 def _soften(light: Values, weight: float) -> Values:
     """The lens: a separable 3-tap blur, edges repeated."""
     side, middle = np.float32(weight), np.float32(1 - 2 * weight)
-    out = light * middle
+    out: Values = light * middle
     out[:, 1:] += light[:, :-1] * side
     out[:, :-1] += light[:, 1:] * side
     out[:, 0] += light[:, 0] * side

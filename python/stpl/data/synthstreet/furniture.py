@@ -43,11 +43,13 @@ def street_lamp(dice: Dice, height: float, toward: float) -> Table:
     rows = _stick(POLE, 0.11, height, ink)
     arm = 1.4 * toward
     rows.append(
-        quad(POLE, Material.PLASTER, (0, height - 0.1, 0), (arm, 0.12, 0), (0, 0.09, 0), colours=(ink, ink, ink), flags=BOTH_SIDES)
+        quad(POLE, Material.PLASTER, (0, height - 0.1, 0), (arm, 0.12, 0), (0, 0.09, 0), colours=(ink, ink, ink),
+             flags=BOTH_SIDES)
     )  # fmt: skip
     head = ((0.5, 0.5, 0.5), ink, (1.0, 0.75, 0.45))
     rows.append(
-        quad(POLE, Material.LAMP, (arm, height - 0.05, -0.2), (0.6 * toward, 0, 0.4), (0, 0.16, 0), colours=head, glow=8.0, flags=BOTH_SIDES)
+        quad(POLE, Material.LAMP, (arm, height - 0.05, -0.2), (0.6 * toward, 0, 0.4), (0, 0.16, 0), colours=head,
+             glow=8.0, flags=BOTH_SIDES)
     )  # fmt: skip
     rows.append(box_shadow(0.3, 0.3, 0.4))
     return table(rows)

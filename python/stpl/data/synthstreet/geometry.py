@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,9 +109,9 @@ class Scene:
         start = np.float32(s - first * CELL)
         side = (lateral > 0).astype(np.int32)
 
-        def sample(profile: NDArray, row: NDArray | int, ahead: NDArray[np.float32]) -> NDArray:
+        def sample(profile: NDArray[Any], row: NDArray[np.int32] | int, ahead: NDArray[np.float32]) -> NDArray[Any]:
             column = np.clip(((ahead + start) * resolution).astype(np.int32), 0, profile.shape[1] - 1)
-            return profile.reshape(-1).take(row * profile.shape[1] + column)
+            return np.asarray(profile.reshape(-1).take(row * profile.shape[1] + column))
 
         right, up, forward = self.plan.sun
         sun_side = int(right > 0)
@@ -163,7 +164,7 @@ def backward_matrices(now: Snapshot, before: View, quads_before: Table) -> NDArr
     The third homogeneous part is depth before / depth now. Rows that are not in the picture hold the identity.
     """
     count = len(now.quads)
-    matrices = np.broadcast_to(np.eye(3), (count + 2, 3, 3)).copy()
+    matrices: NDArray[np.float64] = np.broadcast_to(np.eye(3), (count + 2, 3, 3)).copy()
     rows = now.projected.rows
     forward = before.surface_to_pixel(*world_edges(quads_before[rows], before))
     matrices[rows] = forward @ now.projected.inverse
@@ -186,7 +187,9 @@ def backward_flow(now: Snapshot, before: View, quads_before: Table) -> tuple[NDA
     return np.clip(flow, -limit, limit).astype(np.float32), (now.nearness / ahead).astype(np.float32)
 
 
-def hidden_before(now: Snapshot, before: Snapshot, flow: NDArray[np.float32], nearness: NDArray[np.float32]) -> NDArray[np.bool_]:  # noqa: E501
+def hidden_before(
+    now: Snapshot, before: Snapshot, flow: NDArray[np.float32], nearness: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     """(H, W): pixels whose surface point lies outside the frame before or was covered there by another surface.
 
     ``before`` must list the same quads as ``now``, row by row.

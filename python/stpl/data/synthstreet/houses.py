@@ -83,6 +83,15 @@ def _pitched_roof(
     rows = [quad(BUILDING, Material.ROOF, eave, edge, up, repeat=(length / 4, 1), colours=tiles, flags=SNOWY)]
     for end in (-length / 2, length / 2):
         rows.append(
-            quad(BUILDING, plain, (0, height, end), up, (reach, -rise, 0), repeat=(1.2, 1.2), colours=ink, flags=BOTH_SIDES)
+            quad(
+                BUILDING,
+                plain,
+                (0, height, end),
+                up,
+                (reach, -rise, 0),
+                repeat=(1.2, 1.2),
+                colours=ink,
+                flags=BOTH_SIDES,
+            )
         )
     return rows

@@ -6,7 +6,20 @@ import math
 
 from .dice import Dice
 from .palette import LEAVES
-from .quads import BOTH_SIDES, CUTOUT, GREY, SNOWY, TREE, Table, Vector, along_street, box_shadow, cast_shadow, quad, table
+from .quads import (
+    BOTH_SIDES,
+    CUTOUT,
+    GREY,
+    SNOWY,
+    TREE,
+    Table,
+    Vector,
+    along_street,
+    box_shadow,
+    cast_shadow,
+    quad,
+    table,
+)
 from .textures import Material
 
 

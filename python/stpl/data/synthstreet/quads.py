@@ -56,13 +56,13 @@ def quad(
 
 
 def table(rows: Sequence[Sequence[float]]) -> Table:
-    out: Table = np.array(rows, dtype=np.float64)
-    return out.reshape(-1, COLUMNS)
+    out: Table = np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
+    return out
 
 
 def place(rows: Table, s: float, lateral: float, reverse: bool = False) -> Table:
     """A copy of ``rows`` hung at (s, lateral), turned by 180 degrees if ``reverse``."""
-    out = rows.copy()
+    out: Table = rows.copy()
     out[:, S], out[:, L] = s, lateral
     if reverse:
         for part in (CORNER, EDGE_U, EDGE_V):
@@ -96,6 +96,6 @@ def cast_shadow(
 
 
 def along_street(length: float, toward: float) -> tuple[Vector, Vector]:
-    """Corner and edge_u of a wall along the street, centred on its anchor, facing right if ``toward`` > 0, else left."""
+    """Corner and edge_u of a wall along the street centred on its anchor; it faces right if ``toward`` > 0."""
     end = -length / 2 if toward > 0 else length / 2
     return (0.0, 0.0, end), (0.0, 0.0, -2 * end)

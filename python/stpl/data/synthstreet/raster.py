@@ -85,7 +85,7 @@ def project(quads: Table, view: View) -> Projected:
     matrix = view.surface_to_pixel(corner[rows], edge_u[rows], edge_v[rows])
     boxes, inside = _bounds(matrix, view.lens.width, view.lens.height)
     rows, matrix, boxes = rows[inside], matrix[inside], boxes[inside]
-    return Projected(rows, np.linalg.inv(matrix), boxes)
+    return Projected(rows, np.asarray(np.linalg.inv(matrix), dtype=np.float64), boxes)
 
 
 def _candidates(boxes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -148,7 +148,8 @@ class Rasteriser:
         mask &= near > best
         if shape >= 0:
             index = np.flatnonzero(mask)
-            mask.reshape(-1)[index] = self._shape(shape, p.reshape(-1)[index], q.reshape(-1)[index], near.reshape(-1)[index])
+            p, q, z = (plane.reshape(-1)[index] for plane in (p, q, near))
+            mask.reshape(-1)[index] = self._shape(shape, p, q, z)
         np.copyto(best, near, where=mask)
         np.copyto(self.owner[window], row, where=mask)
 
@@ -156,7 +157,7 @@ class Rasteriser:
         scale = np.float32(SIZE) / near
         u = np.minimum((p * scale).astype(np.int32), SIZE - 1)
         v = np.minimum((q * scale).astype(np.int32), SIZE - 1)
-        return self._shapes.take(shape + v * SIZE + u)
+        return np.asarray(self._shapes.take(shape + v * SIZE + u))
 
     def _draw_small(
         self, inverse: Grid, boxes: NDArray[np.int64], rows: NDArray[np.int64], shape: NDArray[np.int64]
@@ -178,7 +179,7 @@ class Rasteriser:
         self.owner.reshape(-1)[pixel[chosen]] = rows[which[chosen]]
 
     def _darken(self, target: Grid, inverse: Grid, box: NDArray[np.int64], shape: int, strength: float) -> None:
-        window, p, q, near, mask = self._inside(inverse, box)
+        _, p, q, near, mask = self._inside(inverse, box)
         index = np.flatnonzero(mask)
         if not len(index):
             return

@@ -17,7 +17,7 @@ _SHARPNESS = np.float32(1.2)  # sqrt(2) rounds to the nearest level; less keeps 
 def _level(footprint: Values) -> NDArray[np.int32]:
     """log2 of a footprint in texels, rounded, from the exponent bits."""
     exponent = (footprint * _SHARPNESS).view(np.int32) >> 23
-    return np.clip(exponent - 127, 0, LEVELS - 1)
+    return np.asarray(np.clip(exponent - 127, 0, LEVELS - 1))
 
 
 def _axis(t: Values, footprint: Values) -> tuple[NDArray[np.int32], NDArray[np.int32], Values]:
@@ -62,7 +62,7 @@ def stain(u: Values, v: Values) -> Values:
     """Smooth noise in [0, 1] of period 1, for dirt and patches much larger than a tile."""
     column = (u * np.float32(SIZE)).astype(np.int32) & (SIZE - 1)
     row = (v * np.float32(SIZE)).astype(np.int32) & (SIZE - 1)
-    return _stains().take(row * SIZE + column)
+    return np.asarray(_stains().take(row * SIZE + column))
 
 
 def scatter(i: NDArray[np.int32], j: NDArray[np.int32], seed: NDArray[np.int32]) -> tuple[Values, Values]:

@@ -80,7 +80,8 @@ def _lattice_noise(dice: Dice, cells_u: int, cells_v: int) -> np.ndarray:
 
 
 def noise(key: int, cells: int, octaves: int = 4, stretch: int = 1) -> np.ndarray:
-    """Tileable fractal value noise in [0, 1], ``cells`` periods along v and ``cells * stretch`` along u, then doubled."""
+    """Tileable fractal value noise in [0, 1]: ``cells`` periods along v, ``stretch`` times as many along u, doubled at
+    every octave."""
     dice = Dice(77, key)
     total, weight, norm = np.zeros((SIZE, SIZE)), 1.0, 0.0
     for octave in range(octaves):

@@ -1,4 +1,4 @@
-"""Everything that moves by itself: endless files of cars, people and cyclists, each known at any time in closed form."""
+"""What moves by itself: endless files of cars, people and cyclists, each known at any time in closed form."""
 
 from __future__ import annotations
 
@@ -66,13 +66,14 @@ class Traffic:
 
     def _make_member(self, lane: int, k: int) -> _Member:
         dice = Dice(*self._plan.key, 6, lane, k)
-        start, place_in_lane, phase, pace = k + dice.uniform(0.0, 0.6), dice.uniform(), dice.uniform(0, 6.28), dice.uniform()
+        start, across, phase = k + dice.uniform(0.0, 0.6), dice.uniform(), dice.uniform(0, 6.28)
+        pace = dice.uniform()
         if lane >= _RIDERS:
             figures = [cyclist(dice, self._plan.sun)]
         else:
             company = lane < _CROSSERS and dice.chance(0.33)
             figures = [person(dice, self._plan.sun) for _ in range(1 + company)]
-        return _Member(start, place_in_lane, phase, pace, figures)
+        return _Member(start, across, phase, pace, figures)
 
     def _cars(self, time: float, around: float) -> list[Table]:
         plan, parts = self._plan, []
