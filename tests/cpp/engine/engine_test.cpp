@@ -81,9 +81,8 @@ TEST(Engine, RunsExactlyThePrecisionAskedForOrRefuses) {
 
 TEST(Engine, RefusesANetworkThatIsNotTheManifests) {
   const TemporaryFolder folder;
-  const fs::path names = changed_bundle(folder, "half_pixel", [](json& m) {
-    m["networks"]["segment"]["inputs"][0]["name"] = "picture";
-  });
+  const fs::path names = changed_bundle(
+      folder, "half_pixel", [](json& m) { m["networks"]["segment"]["inputs"][0]["name"] = "picture"; });
   expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "input", "\"picture\"", "\"image\""},
                [&] { (void)engine_of(names); });
   // A manifest that is consistent in itself, but of another network.
