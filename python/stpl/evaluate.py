@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -18,24 +18,8 @@ from stpl.data.classes import ClassSet
 from stpl.data.dataset import Image, LabelMap, VideoDataset
 from stpl.errors import UserError
 from stpl.metrics import ConfusionMatrix, TemporalConsistency, VideoConsistency
+from stpl.timing import Timing
 from stpl.train.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of ``Segmenter.push`` over some frames."""
-
-    frames: int
-    p50: float
-    p99: float
-
-    @classmethod
-    def of(cls, milliseconds: Sequence[float]) -> Timing | None:
-        """None without a frame."""
-        if not milliseconds:
-            return None
-        p50, p99 = np.percentile(milliseconds, (50, 99))
-        return cls(len(milliseconds), float(p50), float(p99))
 
 
 @dataclass
@@ -289,10 +273,8 @@ def _with_progress(indices: Sequence[int], title: str, show: bool) -> Iterator[i
     if not show:
         yield from indices
         return
-    columns: list[Callable[[], Any]] = [BarColumn, MofNCompleteColumn, TimeElapsedColumn]
-    with Progress(
-        TextColumn("{task.description}"), *(make() for make in columns), TextColumn("left"), TimeRemainingColumn()
-    ) as bar:
+    text = TextColumn("{task.description}")
+    with Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task(title, total=len(indices))
         for index in indices:
             yield index

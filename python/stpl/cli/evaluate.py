@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stpl.data.dataset import VideoDataset
-    from stpl.evaluate import Evaluation, Timing
+    from stpl.evaluate import Evaluation
+    from stpl.timing import Timing
 
 
 def evaluate(
@@ -102,11 +104,13 @@ def summary_table(evaluation: Evaluation) -> Table:
     table.add_row("temporal consistency", _percent(evaluation.temporal_consistency))
     for window, scores in evaluation.video_consistency.items():
         right, same = _percent(scores["score"]), _percent(scores["common_score"])
-        table.add_row(f"video consistency over {window}", f"{right} and right; {same} right or not")
+        shown = "n/a" if scores["score"] is None else f"{right} steady and right, {same} steady"
+        table.add_row(f"video consistency over {window}", shown)
     ages = evaluation.miou_by_age()
     if len(ages) > 1:
-        by_age = "  ".join(f"{age}: {100 * score:.2f}" for age, score in ages.items())
-        table.add_row("mIoU by distance from the key frame", by_age)
+        mean, worst = 100 * fmean(ages.values()), 100 * min(ages.values())
+        table.add_row("mIoU by distance from key", f"mean {mean:.2f}, worst {worst:.2f}")
+        table.add_row("", "  ".join(f"{age}: {100 * score:.2f}" for age, score in ages.items()))
     _add_timing(table, "key frames", evaluation.key_timing)
     _add_timing(table, "propagated frames", evaluation.propagated_timing)
     if evaluation.frames_per_second is not None:

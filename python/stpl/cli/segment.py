@@ -112,8 +112,9 @@ class Statistics:
         """Frames, key frames and why, times, frames per second."""
         from rich.table import Table
 
-        from stpl.evaluate import Timing
+        from stpl.timing import Timing
 
+        seconds = time.perf_counter() - self._started
         table = Table(show_header=False, box=None)
         reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(self.keys.items()))
         table.add_row("frames", str(self.frames))
@@ -123,7 +124,6 @@ class Statistics:
             if timing is not None:
                 table.add_row(name, f"p50 {timing.p50:.2f} ms, p99 {timing.p99:.2f} ms")
         if self.frames:
-            seconds = time.perf_counter() - self._started
             alone = 1e3 * self.frames / max(self._runtime_ms, 1e-9)
             table.add_row("speed", f"{self.frames / seconds:.1f} frames/s, of which segmentation could do {alone:.1f}")
         return table

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,8 +76,7 @@ def export_bundle(
         model = checkpoint.build()
         network = export_onnx(model, checkpoint.input.height, checkpoint.input.width, folder / NETWORK)
         manifest = make_manifest(checkpoint, network, name or _plain_name(out), schedule, provenance or {})
-        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        (folder / MANIFEST).write_text(_as_text(manifest), encoding="utf-8")
         parity = measure_parity(model, folder, frames)
         parity.require()
         _put(folder, out)
@@ -145,6 +145,13 @@ def make_manifest(
             },
         },
     }
+
+
+def _as_text(manifest: dict[str, Any]) -> str:
+    """JSON for people: indented, but lists of numbers on one line (a look-up table has 768)."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    # Strings hold no raw line breaks, so that what spans lines is structure.
+    return re.sub(r"\[\n[-+\d.eE,\s]*\]", lambda match: re.sub(r"\s+", " ", match[0]), text) + "\n"
 
 
 def _resized(checkpoint: Checkpoint, height: int, width: int) -> Checkpoint:

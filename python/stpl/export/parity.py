@@ -127,7 +127,7 @@ def _labels(logits: Logits, frame: Image, manifest: stpl_rt.Bundle) -> Image:
 
 
 def _onnx_runtime(file: str | Path) -> Callable[[Logits], Logits]:
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -13,7 +13,7 @@ from html import escape
 from stpl.data.classes import ClassSet, Color
 
 WIDTH, HEIGHT = 480, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 40
 SERIES_STYLES = 6
 """Line styles that the page defines; further series start over."""
 
@@ -72,8 +72,8 @@ def line_chart(
     y_scale = _Scale(*_padded([y for _, y in points], 0.06), HEIGHT - BOTTOM, TOP)
     parts = _axes(x_scale, y_scale, x_label, y_label)
     if marked_x is not None:
-        at = x_scale(marked_x)
-        parts.append(f'<line class="marked" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        mark = x_scale(marked_x)
+        parts.append(f'<line class="marked" x1="{mark:.1f}" x2="{mark:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     for number, line in enumerate(series):
         style = f"series series-{number % SERIES_STYLES}"
         name = f"<title>{escape(line.name)}</title>"
@@ -85,7 +85,8 @@ def line_chart(
             for x, y in zip(line.x, line.y, strict=True):
                 if _finite(x, y):
                     tip = f"<title>{escape(line.name)}: {x:g}, {y:.4g}</title>"
-                    parts.append(f'<circle class="{style}" cx="{x_scale(x):.1f}" cy="{y_scale(y):.1f}" r="3">{tip}</circle>')
+                    at = f'cx="{x_scale(x):.1f}" cy="{y_scale(y):.1f}" r="3"'
+                    parts.append(f'<circle class="{style}" {at}>{tip}</circle>')
     label = f"{y_label} by {x_label}: {', '.join(line.name for line in series)}"
     return _svg(parts, label)
 
@@ -110,7 +111,7 @@ def share_chart(x: Sequence[float], shares: Sequence[Sequence[float]], classes: 
         x, shares = (x[0], x[0] + 1), (shares[0], shares[0])
     x_scale = _Scale(*_padded(x, 0.0), LEFT, WIDTH - RIGHT)
     y_scale = _Scale(0.0, 1.0, HEIGHT - BOTTOM, TOP)
-    parts = []
+    parts = _axes(x_scale, y_scale, x_label, "share of pixels", percent=True)
     below = [0.0] * len(x)
     for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
         above = [low + row[index] for low, row in zip(below, shares, strict=True)]
@@ -120,7 +121,7 @@ def share_chart(x: Sequence[float], shares: Sequence[Sequence[float]], classes: 
         outline = " ".join(upper + lower[::-1])
         parts.append(f'<polygon class="band" fill="{hex_color(color)}" points="{outline}">{tip}</polygon>')
         below = above
-    return _svg(parts + _axes(x_scale, y_scale, x_label, "share of pixels", percent=True), "share of pixels by class")
+    return _svg(parts, "share of pixels by class")
 
 
 def hex_color(color: Color) -> str:

@@ -96,7 +96,13 @@ class Report:
         self._add("chart", svg=Markup(svg), caption=caption, legend=legend if len(series) > 1 else [])
 
     def add_shares(
-        self, x: Sequence[float], shares: Sequence[Sequence[float]], classes: ClassSet, *, x_label: str, caption: str = ""
+        self,
+        x: Sequence[float],
+        shares: Sequence[Sequence[float]],
+        classes: ClassSet,
+        *,
+        x_label: str,
+        caption: str = "",
     ) -> None:
         """Shares of the classes over time; see :func:`stpl.report.curves.share_chart`."""
         svg = share_chart(x, shares, classes, x_label=x_label)
@@ -142,4 +148,6 @@ class Report:
 
 
 def _class_legend(classes: ClassSet) -> list[LegendEntry]:
-    return [LegendEntry(name, color=hex_color(color)) for name, color in zip(classes.names, classes.colors, strict=True)]
+    return [
+        LegendEntry(name, color=hex_color(color)) for name, color in zip(classes.names, classes.colors, strict=True)
+    ]
