@@ -61,6 +61,11 @@ def gamma_lut(gamma: float) -> Lut:
     return (curve, curve, curve)
 
 
+def candidates(config: CalibrationConfig) -> tuple[float, ...]:
+    """The gammas tried; the identity is always among them."""
+    return config.gammas if 1.0 in config.gammas else (1.0, *config.gammas)
+
+
 def calibrate(
     model: nn.Module,
     frames: Callable[[Lut | None], Sequence[Tensor]],
@@ -76,9 +81,8 @@ def calibrate(
     Returns:
         The gamma chosen and the scores of all candidates, in the order tried.
     """
-    gammas = config.gammas if 1.0 in config.gammas else (1.0, *config.gammas)
     scores = []
-    for gamma in gammas:
+    for gamma in candidates(config):
         scores.append(score(model, frames(None if gamma == 1.0 else gamma_lut(gamma)), gamma))
         progress()
     criterion = config.criterion

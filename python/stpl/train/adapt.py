@@ -21,7 +21,7 @@ from stpl.data.randomness import batch_indices, seed_step
 from stpl.errors import UserError
 from stpl.method.augment import AugmentationConfig, PairAugmentation
 from stpl.method.batch_norm import BatchNormConfig, batch_norm_layers, reestimate_batch_norm
-from stpl.method.calibration import CalibrationConfig, Lut, calibrate, gamma_lut, scores_as_dicts
+from stpl.method.calibration import CalibrationConfig, Lut, calibrate, candidates, gamma_lut, scores_as_dicts
 from stpl.method.pseudo_labels import PseudoLabelConfig, PseudoLabeller
 from stpl.method.self_training import SelfTraining, Views
 from stpl.method.stpl import ContrastConfig, Stpl
@@ -116,9 +116,9 @@ def calibrate_input(
         return [torch.from_numpy(stpl_rt.preprocess(frame, spec))[None] for frame in frames]
 
     with step_progress() as progress:
-        task = progress.add_task("input calibration", total=None, loss="")
+        task = progress.add_task("input calibration", total=len(candidates(config.calibration)), loss="")
         gamma, scores = calibrate(source.build(), prepared, config.calibration, lambda: progress.advance(task))
-        progress.update(task, total=len(scores), loss=f"gamma {gamma:g}")
+        progress.update(task, loss=f"gamma {gamma:g}")
     logger.info("calibration: gamma %.2f by %s", gamma, config.calibration.criterion)
     if log is not None:
         log.write(

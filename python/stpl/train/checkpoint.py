@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -46,7 +47,7 @@ class InputConfig(Config):
             self.height,
             mean=list(self.mean),
             std=list(self.std),
-            lut=None if self.lut is None else [list(table) for table in self.lut],
+            lut=None if self.lut is None else np.array(self.lut, np.uint8),
             resize=self.resize,
             filter=self.filter,
         )
