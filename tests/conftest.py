@@ -67,20 +67,40 @@ def corners_bundle(bundle_maker: ModuleType, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
+@pytest.fixture(scope="session")
+def coarse_bundle(bundle_maker: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with input 320 x 192 and logits at an eighth."""
+    folder = tmp_path_factory.mktemp("bundles") / "coarse"
+    bundle_maker.write_bundle(folder, 320, 192, 8, align_corners=False)
+    return folder
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(20240607)
 
 
-@pytest.fixture
-def moving_picture() -> npt.NDArray[np.uint8]:
-    """Six frames (6, 96, 128, 3) of a textured picture that moves 2 pixels right and 1 down a frame."""
-    y, x = np.mgrid[0:96, 0:128].astype(np.float64)
+def moving_frames(height: int, width: int, count: int = 6) -> npt.NDArray[np.uint8]:
+    """Frames (count, height, width, 3) of a smooth picture that moves 2 pixels right and 1 down a frame."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     frames = []
-    for t in range(6):
+    for t in range(count):
         u, v = x - 2 * t, y - t
-        texture = 18 * np.sin(0.9 * u + 0.3 * v) + 18 * np.sin(0.7 * v - 0.4 * u)
-        blobs = [70 * np.sin(0.071 * u + 2.1 * c) * np.cos(0.093 * v + 1.3 * c) for c in range(3)]
+        # Wavelengths that no short motion can alias, in directions that leave no stripe.
+        texture = 22 * np.sin(0.31 * u + 0.12 * v) + 22 * np.sin(0.29 * v - 0.17 * u + 1.0)
+        blobs = [60 * np.sin(0.071 * u + 2.1 * c) * np.cos(0.093 * v + 1.3 * c) for c in range(3)]
         frames.append(np.stack([np.clip(124 + blob + texture, 0, 255) for blob in blobs], axis=-1))
     return np.stack(frames).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def moving_picture() -> npt.NDArray[np.uint8]:
+    """Six frames (6, 96, 128, 3) that move 2 pixels right and 1 down a frame."""
+    return moving_frames(96, 128)
+
+
+@pytest.fixture(scope="session")
+def large_moving_picture() -> npt.NDArray[np.uint8]:
+    """Six frames (6, 192, 320, 3) that move 2 pixels right and 1 down a frame: enough for optical flow."""
+    return moving_frames(192, 320)
