@@ -38,7 +38,7 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 	scripts/clang_tidy.sh $(BUILD)
 
 bench: $(STAMPS)/train $(STAMPS)/build
-	$(PY) scripts/bench.py
+	scripts/bench.sh
 
 # The type stub of the extension module, committed beside it; a test compares the two.
 stub: $(STAMPS)/build
