@@ -23,24 +23,38 @@ class AugmentationConfig(Config):
     noise_probability: float = Field(0.3, ge=0, le=1)
 
 
+class Colours(nn.Module):
+    """Between normalised images ``(N, 3, H, W)`` and colours in 0..1, which is what kornia augments."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def restore(self, images: Tensor) -> Tensor:
+        return ((images * self.std + self.mean) / 255.0).clamp(0.0, 1.0)
+
+    def normalise(self, colours: Tensor) -> Tensor:
+        return (colours.clamp(0.0, 1.0) * 255.0 - self.mean) / self.std
+
+
 class PairAugmentation(nn.Module):
     """Augments normalised frames t and t-1 alike (kornia's ``VideoSequential``, same parameters on every frame).
 
     Args:
         config: strengths.
-        mean, std: of the network's input, in units of 0..255; the colours are restored, changed, normalised again.
+        mean, std: of the network's input, in units of 0..255.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: AugmentationConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, 1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
+        self.colours = Colours(mean, std)
         strength = config.jitter
         self.video = K.VideoSequential(
-            K.ColorJiggle(strength, strength, strength, strength / 4, p=config.jitter_probability),
+            K.ColorJitter(strength, strength, strength, strength / 4, p=config.jitter_probability),
             K.RandomGrayscale(p=config.grayscale_probability),
             K.RandomGaussianBlur((5, 5), (0.3, 1.5), p=config.blur_probability),
             K.RandomGaussianNoise(0.0, config.noise, p=config.noise_probability),
@@ -51,8 +65,6 @@ class PairAugmentation(nn.Module):
     @torch.no_grad()
     def forward(self, present: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """Two ``(N, 3, H, W)`` normalised batches to their augmented twins."""
-        clip = torch.stack((present, past), dim=1)
-        colours = ((clip * self.std + self.mean) / 255.0).clamp(0.0, 1.0)
-        augmented = self.video(colours).clamp(0.0, 1.0)
-        clip = (augmented * 255.0 - self.mean) / self.std
-        return clip[:, 0], clip[:, 1]
+        clip = torch.stack((self.colours.restore(present), self.colours.restore(past)), dim=1)
+        augmented = self.video(clip)
+        return self.colours.normalise(augmented[:, 0]), self.colours.normalise(augmented[:, 1])

@@ -19,6 +19,7 @@ from stpl.data.classes import IGNORE_ID
 from stpl.data.dataset import VideoDataset
 from stpl.data.randomness import batch_indices, seed_step
 from stpl.errors import UserError
+from stpl.method.augment import Colours
 from stpl.models.registry import build_model
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps
@@ -35,6 +36,8 @@ class SourceConfig(Config):
     """Height and width of the random crops that are trained on."""
     crop_area: tuple[float, float] = (0.35, 1.0)
     """A crop covers this share of the input's area, before it is resized to ``crop``."""
+    jitter: float = Field(0.0, ge=0, le=1)
+    """Brightness, contrast and saturation of a training image vary by this share; 0 leaves the colours alone."""
     steps: int = Field(2000, ge=1)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
@@ -100,6 +103,8 @@ class _Supervised:
         self.config = config
         self.model = model
         self.optimizer = optimizer
+        self.colours = Colours(config.input.mean, config.input.std)
+        self.jitter = K.ColorJitter(config.jitter, config.jitter, config.jitter, 0.0, p=0.8)
         self.augment = K.AugmentationSequential(
             K.RandomHorizontalFlip(p=0.5),
             K.RandomResizedCrop(config.crop, scale=config.crop_area, ratio=_ratio_range(config.crop)),
@@ -112,6 +117,8 @@ class _Supervised:
         with torch.no_grad():
             # kornia moves masks with nearest neighbours, as floats.
             images, moved = self.augment(images, labels[:, None].float())
+            if config.jitter > 0:
+                images = self.colours.normalise(self.jitter(self.colours.restore(images)))
         labels = moved[:, 0].long()
         self.model.train()
         images = images.contiguous(memory_format=torch.channels_last)
