@@ -82,14 +82,16 @@ struct Picture {
   [[nodiscard]] Frame frame() const { return {.data = rgb.data(), .width = width, .height = height}; }
 };
 
-// Smooth blobs of colour with fine texture, seen through a window at (left, top): a picture to follow.
+// Smooth blobs of colour with texture of some 20 pixels (which a quarter of the size still shows), seen
+// through a window at (left, top): a picture to follow.
 inline Picture textured_picture(int width, int height, double left = 0, double top = 0, int scene = 0) {
   Picture picture(width, height);
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
       const double u = x + left + 1000.0 * scene;
       const double v = y + top + 777.0 * scene;
-      const double texture = 18 * std::sin(0.9 * u + 0.3 * v) + 18 * std::sin(0.7 * v - 0.4 * u + 2 * scene);
+      const double texture =
+          18 * std::sin(0.33 * u + 0.12 * v) + 18 * std::sin(0.29 * v - 0.17 * u + 2 * scene);
       for (int c = 0; c < 3; ++c) {
         const double blob = 70 * std::sin(0.071 * u + 2.1 * c + scene) * std::cos(0.093 * v + 1.3 * c);
         picture.at(x, y)[c] = static_cast<std::uint8_t>(std::clamp(124 + blob + texture, 0.0, 255.0));
