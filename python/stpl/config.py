@@ -37,7 +37,7 @@ def load_config(cls: type[C], file: Path | None = None, overrides: Sequence[str]
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise UserError(f"config: expected key=value; found {override!r}")
-        _insert(tree, key.split("."), yaml.safe_load(value), override)
+        _insert(tree, key.split("."), _read_value(value, override), override)
     return build_config(cls, tree, str(file) if file is not None else "config")
 
 
@@ -50,6 +50,13 @@ def dump_yaml(config: Config) -> str:
     """The whole tree as YAML, defaults included."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     return text
+
+
+def _read_value(text: str, override: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"config: expected a value that can be read as YAML; found {override!r}") from None
 
 
 def _insert(tree: dict[str, Any], path: list[str], value: Any, override: str) -> None:

@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from stpl.cli.errors import Interrupted
 from stpl.errors import UserError
 
 logger = logging.getLogger("stpl")
@@ -19,10 +20,6 @@ _USER_CODES = {"invalid_bundle", "invalid_argument", "io", "unsupported"}
 """Codes of stpl_rt.Error that say something of the user's files and options."""
 
 _FILE_MISTAKES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-
-
-class Interrupted(Exception):  # noqa: N818 (not an error)
-    """Ctrl-C, with what is kept and how to go on."""
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stpl.cli.main import Interrupted
+from stpl.cli.errors import Interrupted
 
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run.", show_default=False)]
 ConfigOption = Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stpl.cli.main import Interrupted
+from stpl.cli.errors import Interrupted
 from stpl.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Statistics:
                 table.add_row(name, f"p50 {timing.p50:.2f} ms, p99 {timing.p99:.2f} ms")
         if self.frames:
             alone = 1e3 * self.frames / max(self._runtime_ms, 1e-9)
-            table.add_row("speed", f"{self.frames / seconds:.1f} frames/s, of which segmentation could do {alone:.1f}")
+            table.add_row("speed", f"{self.frames / seconds:.1f} frames/s; segmentation alone {alone:.1f}")
         return table
 
 
