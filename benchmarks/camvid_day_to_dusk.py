@@ -18,8 +18,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from record import write_result
+
 from stpl.config import load_config
 from stpl.data.dataset import VideoDataset
+from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.evaluate import evaluate_checkpoint
 from stpl.train.adapt import AdaptConfig, adapt
@@ -101,7 +103,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     args = parser.parse_args()
     source, training_seconds = source_model(args)
-    dusk = open_dataset(f"folder:{args.data}?sequences={DUSK}")
+    dusk = InMemory(open_dataset(f"folder:{args.data}?sequences={DUSK}"))
     base = evaluate_checkpoint(source, dusk)
     print(f"source model: {100 * base.miou:.2f}", flush=True)
     rows: dict[str, Any] = {"source": {"miou": [100 * base.miou], "iou": base.to_dict()["iou"]}}

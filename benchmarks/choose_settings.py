@@ -15,11 +15,12 @@ from statistics import fmean
 from typing import Any
 
 from record import write_result
-from stpl.evaluate import evaluate_checkpoint
 
 from stpl.config import load_config
 from stpl.data.dataset import VideoDataset
+from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
+from stpl.evaluate import evaluate_checkpoint
 from stpl.train.adapt import AdaptConfig, adapt
 from stpl.train.checkpoint import Checkpoint, load_checkpoint
 
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, for all variants")
     args = parser.parse_args()
     source = load_checkpoint(args.source)
-    targets = {name: open_dataset(spec) for name, spec in DOMAINS.items()}
+    targets = {name: InMemory(open_dataset(spec)) for name, spec in DOMAINS.items()}
     frames = {name: target.labelled()[:: args.every] for name, target in targets.items()}
     base = {name: 100 * evaluate_checkpoint(source, target, frames[name]).miou for name, target in targets.items()}
     print("source:", {name: round(value, 2) for name, value in base.items()})

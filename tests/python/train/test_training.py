@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from stpl.config import load_config
+from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.errors import UserError
+from stpl.method.calibration import CalibrationConfig
 from stpl.train.adapt import AdaptConfig, adapt, build_objective, spread
 from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint, save_checkpoint
 from stpl.train.run import RESUME_FILE, prepare_run_folder
@@ -22,7 +24,14 @@ from stpl.train.source import SourceConfig, train_source
 
 INPUT = InputConfig(height=48, width=64)
 SOURCE = SourceConfig(input=INPUT, crop=(32, 48), steps=3, batch_size=2, seed=1, save_every=2)
-ADAPT = AdaptConfig(steps=3, batch_size=2, seed=2, snapshot_every=2, save_every=2)
+ADAPT = AdaptConfig(
+    steps=3,
+    batch_size=2,
+    seed=2,
+    snapshot_every=2,
+    save_every=2,
+    calibration=CalibrationConfig(gammas=(1.0, 0.6), frames=4),
+)
 DAY = "synthstreet:?domain=day&seed=1&sequences=1&frames=4&size=48x64"
 DUSK = "synthstreet:?domain=dusk&seed=2&sequences=2&frames=4&size=48x64"
 
@@ -34,7 +43,7 @@ def source(tmp_path_factory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def dusk():
-    return open_dataset(DUSK)
+    return InMemory(open_dataset(DUSK))
 
 
 def same_weights(a: Checkpoint, b: Checkpoint) -> bool:
@@ -77,7 +86,7 @@ def test_stpl_trains_student_fusion_and_projection(fusion, clean_branch, source,
 
 
 def test_adaptation_never_reads_labels(source, tmp_path, monkeypatch):
-    data = open_dataset(DUSK)
+    data = InMemory(open_dataset(DUSK))
 
     def forbidden(self, index):
         raise AssertionError("adaptation read a label")
@@ -150,9 +159,7 @@ def test_folder_that_holds_a_run_is_refused(tmp_path):
 
 
 def test_stages_can_be_switched_off(source, dusk, tmp_path):
-    config = load_config(
-        AdaptConfig, None, ["method=bn", "calibration.enabled=false", "batch_norm.enabled=false"]
-    )
+    config = load_config(AdaptConfig, None, ["method=bn", "calibration.enabled=false", "batch_norm.enabled=false"])
     adapted = adapt(config, source, dusk, tmp_path)
     assert same_weights(adapted, source) and adapted.input == source.input
 
