@@ -9,15 +9,17 @@
 
 #include "core/image.h"
 #include "core/thread_pool.h"
+#include "flow/dis_arithmetic.h"
+#include "flow/pyramid.h"
 #include "ops/compose.h"
 
 namespace stpl_rt {
 
 struct DisOptions {
-  int finest_scale = 2;  // pyramid level at which the search ends; 0 is the full size
-  int patch_size = 8;    // pixels of a level
-  int patch_stride = 4;  // pixels of a level between patches
-  int iterations = 12;   // gradient steps a patch and level, half of them before the neighbours are asked
+  int finest_scale = 2;  // pyramid level at which the search ends, 0 (full size) to 6
+  int patch_size = 8;    // pixels of a level, 4 to 32
+  int patch_stride = 4;  // pixels of a level between patches, 1 to patch_size
+  int iterations = 12;   // gradient steps a patch and level at most, 1 to 1000
 };
 
 // Keeps its buffers from call to call. The result does not depend on the number of threads.
@@ -31,25 +33,24 @@ class DisFlow {
   void compute(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past, FlowField& out,
                ThreadPool& pool);
 
- private:
-  struct Level {
-    Image<float> current;
-    Image<float> past;
-    FlowField flow;
-  };
-  // One position of the patch grid: its flow, and the cost found for it.
-  struct Patch {
-    float u, v, cost;
-  };
+  // The same from pyramids that build() made: a stream builds each frame's once. Throws
+  // Error(invalid_argument) if they are of different sizes or options.
+  void compute(const Pyramid& current, const Pyramid& past, FlowField& out, ThreadPool& pool);
+  void build(ImageView<const std::uint8_t> image, Pyramid& out, ThreadPool& pool) const;
 
-  void build_levels(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past, int coarsest,
-                    ThreadPool& pool);
-  void search(const Level& level, const FlowField* coarser, ThreadPool& pool);
+ private:
+  [[nodiscard]] PyramidLayout layout(Size image) const noexcept;
+  void search_level(const Pyramid& current, const Pyramid& past, int level, bool is_first, ThreadPool& pool);
 
   DisOptions options_;
-  std::vector<Level> levels_;  // from finest_scale on
-  std::vector<Patch> patches_;
-  std::vector<Patch> next_;
+  Pyramid current_;
+  Pyramid past_;
+  // Flow of the level under search, and of the one before.
+  FlowField flow_;
+  FlowField coarser_;
+  Image<float> weight_;
+  std::vector<PatchFlow> patches_;
+  std::vector<PatchFlow> next_;
 };
 
 }  // namespace stpl_rt

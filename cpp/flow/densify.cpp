@@ -1,0 +1,142 @@
+#include "flow/densify.h"
+
+#include <algorithm>
+
+#include "flow/lanes.h"
+
+namespace stpl_rt {
+namespace {
+
+struct Row {
+  float *dx, *dy, *weight;
+};
+
+// Adds to one row of pixels what one patch says of it; `at` is the patch's first pixel in that row.
+STPL_RT_INLINE void add_patch_row(const PatchGrid& grid, int size, const PatchFlow& flow, int x, int y,
+                                  const Float8* window, float window_y, const Row& out) {
+  const LinearTap column = bordered_tap(static_cast<float>(x) + flow.u, grid.past.width, grid.border);
+  const LinearTap row = bordered_tap(static_cast<float>(y) + flow.v, grid.past.height, grid.border);
+  const float* upper = grid.past.row(row.index) + column.index;
+  const float* lower = upper + grid.past.stride;
+  for (int b = 0; b * kLanes < size; ++b) {
+    const int i = b * kLanes;
+    Float8 a, a1, c, c1, here, dx, dy, weight;
+    load(upper + i, a);
+    load(upper + i + 1, a1);
+    load(lower + i, c);
+    load(lower + i + 1, c1);
+    load(grid.current.row(y) + x + i, here);
+    a += column.weight * (a1 - a);
+    c += column.weight * (c1 - c);
+    Float8 difference = a + row.weight * (c - a) - here;
+    difference = difference < 0.F ? -difference : difference;
+    difference = difference > 1.F ? difference : Float8{} + 1.F;
+    const Float8 w = window_y * window[b] / difference;
+    load(out.dx + x + i, dx);
+    load(out.dy + x + i, dy);
+    load(out.weight + x + i, weight);
+    store(dx + w * flow.u, out.dx + x + i);
+    store(dy + w * flow.v, out.dy + x + i);
+    store(weight + w, out.weight + x + i);
+  }
+}
+
+STPL_RT_INLINE void densify_sized(const PatchGrid& grid, int size, const PatchFlow* patches, int begin,
+                                  int end, ImageView<float> dx, ImageView<float> dy,
+                                  ImageView<float> weight) {
+  const int width = grid.current.width;
+  const int height = grid.current.height;
+  const int columns = grid.columns();
+  Float8 window[kMaxPatchSize / kLanes] = {};
+  for (int i = 0; i < size; ++i) window[i / kLanes][i % kLanes] = tent(i, size);
+  for (int y = begin; y < end; ++y) {
+    const Row out = {dx.row(y), dy.row(y), weight.row(y)};
+    std::fill_n(out.dx, width, 0.F);
+    std::fill_n(out.dy, width, 0.F);
+    std::fill_n(out.weight, width, 0.F);
+    const PatchRange range = covering_patches(y, height, size, grid.stride);
+    for (int row = range.first; row <= range.last; ++row) {
+      const float window_y = tent(y - patch_origin(row, height, size, grid.stride), size);
+      for (int column = 0; column < columns; ++column) {
+        add_patch_row(grid, size, patches[row * columns + column],
+                      patch_origin(column, width, size, grid.stride), y, window, window_y, out);
+      }
+    }
+#pragma omp simd
+    for (int x = 0; x < width; ++x) {
+      const float scale = 1.F / out.weight[x];
+      out.dx[x] *= scale;
+      out.dy[x] *= scale;
+    }
+  }
+}
+
+// One row of cells, `scale` pixels each: pixel r of a cell is left[r] of the cell before, own[r] and
+// right[r].
+struct CellWeights {
+  static constexpr int kMaxScale = 64;
+  float left[kMaxScale], own[kMaxScale], right[kMaxScale];
+};
+
+STPL_RT_INLINE void expand_row(const float* upper, const float* lower, float weight, int cells, int scale,
+                               const CellWeights& weights, int width, float* out) {
+  float before = mix(upper[0], lower[0], weight);
+  float here = before;
+  for (int i = 0; i * scale < width; ++i) {
+    const int next = std::min(i + 1, cells - 1);
+    const float after = mix(upper[next], lower[next], weight);
+    const int count = std::min(scale, width - i * scale);
+    float* cell = out + i * scale;
+    if (count == scale) {
+#pragma omp simd
+      for (int r = 0; r < scale; ++r) {
+        cell[r] = before * weights.left[r] + here * weights.own[r] + after * weights.right[r];
+      }
+    } else {
+      std::fill_n(cell, count, static_cast<float>(scale) * here);
+    }
+    before = here;
+    here = after;
+  }
+}
+
+STPL_RT_INLINE void upsample_scaled(ImageView<const float> level, int scale, int begin, int end,
+                                    ImageView<float> out) {
+  const float factor = static_cast<float>(scale);
+  CellWeights weights;
+  for (int r = 0; r < scale; ++r) {
+    const float offset = (static_cast<float>(r) + 0.5F) / factor - 0.5F;
+    weights.left[r] = offset < 0.F ? -offset * factor : 0.F;
+    weights.right[r] = offset > 0.F ? offset * factor : 0.F;
+    weights.own[r] = factor - weights.left[r] - weights.right[r];
+  }
+  const int below = level.height > 1 ? 1 : 0;
+  for (int y = begin; y < end; ++y) {
+    const LinearTap tap = linear_tap((static_cast<float>(y) + 0.5F) / factor - 0.5F, level.height);
+    expand_row(level.row(tap.index), level.row(tap.index + below), tap.weight, level.width, scale, weights,
+               out.width, out.row(y));
+  }
+}
+
+}  // namespace
+
+STPL_RT_MULTIVERSION
+void densify(const PatchGrid& grid, const PatchFlow* patches, int begin, int end, ImageView<float> dx,
+             ImageView<float> dy, ImageView<float> weight) {
+  if (grid.size == kLanes) {
+    densify_sized(grid, kLanes, patches, begin, end, dx, dy, weight);
+  } else {
+    densify_sized(grid, grid.size, patches, begin, end, dx, dy, weight);
+  }
+}
+
+STPL_RT_MULTIVERSION
+void upsample(ImageView<const float> level, int scale, int begin, int end, ImageView<float> out) {
+  if (scale == 4) {
+    upsample_scaled(level, 4, begin, end, out);
+  } else {
+    upsample_scaled(level, scale, begin, end, out);
+  }
+}
+
+}  // namespace stpl_rt

@@ -1,0 +1,105 @@
+// The arithmetic of the flow search, one patch or pixel at a time, shared by every device.
+#pragma once
+
+#include "core/simd.h"
+#include "ops/bilinear.h"
+
+namespace stpl_rt {
+
+STPL_RT_INLINE float box_mean(float a, float b, float c, float d) { return 0.25F * ((a + b) + (c + d)); }
+
+// --- The grid of patches ---
+
+// Patches along an axis of `extent` pixels (>= size) so that every pixel is covered.
+STPL_RT_INLINE int patch_count(int extent, int size, int stride) {
+  return 1 + (extent - size + stride - 1) / stride;
+}
+// First pixel of a patch; the last patch is moved back to end with the image.
+STPL_RT_INLINE int patch_origin(int index, int extent, int size, int stride) {
+  const int origin = index * stride;
+  return origin < extent - size ? origin : extent - size;
+}
+// The patches that cover a pixel are `first` to `last`.
+struct PatchRange {
+  int first, last;
+};
+STPL_RT_INLINE PatchRange covering_patches(int pixel, int extent, int size, int stride) {
+  const int first = pixel < size ? 0 : (pixel - size + stride) / stride;
+  const int last = pixel >= extent - size ? patch_count(extent, size, stride) - 1 : pixel / stride;
+  return {first, last};
+}
+
+// --- Reading a level that repeats its edge `border` pixels outwards ---
+
+// value(x) = mix(v[index], v[index + 1], weight). Beyond `border` every pixel repeats the edge, so the
+// position is clamped to there without changing what is read: a run of up to `border` pixels stays readable.
+STPL_RT_INLINE LinearTap bordered_tap(float x, int extent, int border) {
+  const float shifted =
+      clamp_coordinate(x + static_cast<float>(border), 0.F, static_cast<float>(extent - 1 + border));
+  const int index = static_cast<int>(shifted);
+  return {index - border, shifted - static_cast<float>(index)};
+}
+
+// Position on the next coarser level of position `x`: pixels are halved, centres at integers.
+STPL_RT_INLINE float coarser_position(float x) { return 0.5F * x - 0.25F; }
+
+// --- Gauss-Newton on one patch ---
+
+// Where a patch of the current image lies in the past one: moved by (u, v). `cost` is the sum of squared
+// differences less their mean (a change of brightness costs nothing), (du, dv) the step that the linearised
+// cost asks for next; zero where the search has ended.
+struct PatchFlow {
+  float u, v;
+  float cost;
+  float du, dv;
+};
+
+// Sums over a patch, d = past - current at one pixel, (gx, gy) the gradient of the current image less its
+// mean over the patch.
+struct PatchSums {
+  float d, dd, gx_d, gy_d;
+};
+
+// Inverse of the Hessian [xx xy; xy yy] of the cost.
+struct InverseHessian {
+  float xx, xy, yy;
+};
+
+// xx, xy, yy: sums of products of the gradient less its mean, over `count` pixels. A patch without structure
+// gets zeros: it is never moved.
+STPL_RT_INLINE InverseHessian invert_hessian(float xx, float xy, float yy, float count) {
+  // 8-bit rounding alone makes a gradient of variance 0.04 a pixel at full size, less where averaged.
+  constexpr float kNoise = 1e-3F;
+  const float determinant = xx * yy - xy * xy;
+  const float flat = kNoise * count;
+  if (!(determinant > flat * flat)) return {0.F, 0.F, 0.F};
+  const float scale = 1.F / determinant;
+  return {yy * scale, -xy * scale, xx * scale};
+}
+
+STPL_RT_INLINE PatchFlow assess(float u, float v, const PatchSums& sums, const InverseHessian& inverse,
+                                float count) {
+  const float cost = sums.dd - sums.d * sums.d / count;
+  return {u, v, cost, -(inverse.xx * sums.gx_d + inverse.xy * sums.gy_d),
+          -(inverse.xy * sums.gx_d + inverse.yy * sums.gy_d)};
+}
+
+// Steps shorter than this, in pixels of the level, are not worth a look.
+STPL_RT_INLINE bool is_negligible(float du, float dv) {
+  constexpr float kStep = 0.01F;
+  return du * du + dv * dv < kStep * kStep;
+}
+STPL_RT_INLINE bool farther_than(float du, float dv, float distance) {
+  return !(du * du + dv * dv <= distance * distance);
+}
+
+// --- Densification ---
+
+// Weight of pixel `i` of `size` in a patch: highest in the middle, so that the flow between two patches'
+// centres goes over from one to the other.
+STPL_RT_INLINE float tent(int i, int size) {
+  const float from_center = static_cast<float>(2 * i + 1 - size);
+  return static_cast<float>(size) - (from_center < 0.F ? -from_center : from_center);
+}
+
+}  // namespace stpl_rt

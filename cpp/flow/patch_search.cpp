@@ -1,0 +1,223 @@
+#include "flow/patch_search.h"
+
+#include <algorithm>
+
+#include "flow/lanes.h"
+
+namespace stpl_rt {
+namespace {
+
+// Neighbours whose flow is this close to the patch's own, in pixels, are not tried: descent covers that.
+constexpr float kSameFlow = 0.1F;
+
+// What stays the same over all looks at one patch of the current image. The gradient lacks its mean.
+struct Patch {
+  Float8 value[kMaxPatchSize * kMaxPatchSize / kLanes];
+  Float8 gradient_x[kMaxPatchSize * kMaxPatchSize / kLanes];
+  Float8 gradient_y[kMaxPatchSize * kMaxPatchSize / kLanes];
+  InverseHessian inverse;
+  float count;
+  int x, y;
+};
+
+// Ones in the lanes of block `block` that belong to a patch of `size` columns.
+STPL_RT_INLINE void lane_mask(int block, int size, Float8& out) {
+  for (int lane = 0; lane < kLanes; ++lane) out[lane] = block * kLanes + lane < size ? 1.F : 0.F;
+}
+
+STPL_RT_INLINE void take_gradients(const PatchGrid& grid, int size, Patch& patch) {
+  const int blocks = (size + kLanes - 1) / kLanes;
+  const std::ptrdiff_t stride = grid.current.stride;
+  Float8 sum_x = {}, sum_y = {};
+  for (int j = 0; j < size; ++j) {
+    for (int b = 0; b < blocks; ++b) {
+      const float* at = grid.current.row(patch.y + j) + patch.x + b * kLanes;
+      Float8 left, right, above, below;
+      load(at - 1, left);
+      load(at + 1, right);
+      load(at - stride, above);
+      load(at + stride, below);
+      const int i = j * blocks + b;
+      load(at, patch.value[i]);
+      patch.gradient_x[i] = 0.5F * (right - left);
+      patch.gradient_y[i] = 0.5F * (below - above);
+      if (size % kLanes != 0) {
+        Float8 mask;
+        lane_mask(b, size, mask);
+        patch.gradient_x[i] *= mask;
+        patch.gradient_y[i] *= mask;
+      }
+      sum_x += patch.gradient_x[i];
+      sum_y += patch.gradient_y[i];
+    }
+  }
+  float sums[4];
+  sum_lanes(sum_x, sum_y, sum_x, sum_y, sums);
+  patch.count = static_cast<float>(size * size);
+  const float mean_x = sums[0] / patch.count;
+  const float mean_y = sums[1] / patch.count;
+  for (int i = 0; i < size * blocks; ++i) {
+    patch.gradient_x[i] -= mean_x;
+    patch.gradient_y[i] -= mean_y;
+    if (size % kLanes != 0) {
+      Float8 mask;
+      lane_mask(i % blocks, size, mask);
+      patch.gradient_x[i] *= mask;
+      patch.gradient_y[i] *= mask;
+    }
+  }
+}
+
+STPL_RT_INLINE void take_hessian(int size, Patch& patch) {
+  const int blocks = (size + kLanes - 1) / kLanes;
+  Float8 xx = {}, xy = {}, yy = {};
+  for (int i = 0; i < size * blocks; ++i) {
+    xx += patch.gradient_x[i] * patch.gradient_x[i];
+    xy += patch.gradient_x[i] * patch.gradient_y[i];
+    yy += patch.gradient_y[i] * patch.gradient_y[i];
+  }
+  float sums[4];
+  sum_lanes(xx, xy, yy, yy, sums);
+  patch.inverse = invert_hessian(sums[0], sums[1], sums[2], patch.count);
+}
+
+STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, const Patch& patch, float u, float v) {
+  const int blocks = (size + kLanes - 1) / kLanes;
+  const LinearTap column = bordered_tap(static_cast<float>(patch.x) + u, grid.past.width, grid.border);
+  const LinearTap row = bordered_tap(static_cast<float>(patch.y) + v, grid.past.height, grid.border);
+  Float8 sum_d = {}, sum_dd = {}, sum_gx = {}, sum_gy = {};
+  for (int b = 0; b < blocks; ++b) {
+    const float* at = grid.past.row(row.index) + column.index + b * kLanes;
+    Float8 left, right, upper, mask;
+    if (size % kLanes != 0) lane_mask(b, size, mask);
+    load(at, left);
+    load(at + 1, right);
+    upper = left + column.weight * (right - left);
+    for (int j = 0; j < size; ++j) {
+      at += grid.past.stride;
+      load(at, left);
+      load(at + 1, right);
+      const Float8 lower = left + column.weight * (right - left);
+      const int i = j * blocks + b;
+      Float8 d = upper + row.weight * (lower - upper) - patch.value[i];
+      if (size % kLanes != 0) d *= mask;
+      sum_d += d;
+      sum_dd += d * d;
+      sum_gx += patch.gradient_x[i] * d;
+      sum_gy += patch.gradient_y[i] * d;
+      upper = lower;
+    }
+  }
+  float sums[4];
+  sum_lanes(sum_d, sum_dd, sum_gx, sum_gy, sums);
+  return {sums[0], sums[1], sums[2], sums[3]};
+}
+
+STPL_RT_INLINE PatchFlow look(const PatchGrid& grid, int size, const Patch& patch, float u, float v) {
+  return assess(u, v, compare(grid, size, patch, u, v), patch.inverse, patch.count);
+}
+
+STPL_RT_INLINE void prepare(const PatchGrid& grid, int size, int column, int row, Patch& patch) {
+  patch.x = patch_origin(column, grid.current.width, size, grid.stride);
+  patch.y = patch_origin(row, grid.current.height, size, grid.stride);
+  take_gradients(grid, size, patch);
+  take_hessian(size, patch);
+}
+
+// Steps while the cost falls. Whoever strays by more than a patch has lost the structure: back to the start.
+STPL_RT_INLINE PatchFlow descend(const PatchGrid& grid, int size, const Patch& patch, const PatchFlow& start,
+                                 int steps) {
+  PatchFlow best = start;
+  for (int i = 0; i < steps && !is_negligible(best.du, best.dv); ++i) {
+    const PatchFlow next = look(grid, size, patch, best.u + best.du, best.v + best.dv);
+    if (!(next.cost < best.cost)) {
+      best.du = best.dv = 0.F;
+      break;
+    }
+    best = next;
+  }
+  if (farther_than(best.u - start.u, best.v - start.v, static_cast<float>(size))) {
+    best = start;
+    best.du = best.dv = 0.F;
+  }
+  return best;
+}
+
+STPL_RT_INLINE float read_coarser(ImageView<const float> plane, float x, float y) {
+  const LinearTap column = linear_tap(coarser_position(x), plane.width);
+  const LinearTap row = linear_tap(coarser_position(y), plane.height);
+  const float* upper = plane.row(row.index) + column.index;
+  const float* lower = upper + (plane.height > 1 ? plane.stride : 0);
+  const int right = plane.width > 1 ? 1 : 0;
+  return mix(mix(upper[0], upper[right], column.weight), mix(lower[0], lower[right], column.weight),
+             row.weight);
+}
+
+STPL_RT_INLINE void start_sized(const PatchGrid& grid, int size, const CoarserFlow& coarser, int steps,
+                                int begin, int end, PatchFlow* out) {
+  const int columns = grid.columns();
+  const float half = 0.5F * static_cast<float>(size - 1);
+  Patch patch;
+  for (int row = begin; row < end; ++row) {
+    for (int column = 0; column < columns; ++column) {
+      prepare(grid, size, column, row, patch);
+      float u = 0.F, v = 0.F;
+      if (!coarser.dx.empty()) {
+        const float x = static_cast<float>(patch.x) + half;
+        const float y = static_cast<float>(patch.y) + half;
+        u = 2.F * read_coarser(coarser.dx, x, y);
+        v = 2.F * read_coarser(coarser.dy, x, y);
+      }
+      const PatchFlow start = look(grid, size, patch, u, v);
+      out[row * columns + column] = descend(grid, size, patch, start, steps);
+    }
+  }
+}
+
+STPL_RT_INLINE void improve_sized(const PatchGrid& grid, int size, const PatchFlow* in, int steps, int begin,
+                                  int end, PatchFlow* out) {
+  const int columns = grid.columns();
+  const int rows = grid.rows();
+  Patch patch;
+  for (int row = begin; row < end; ++row) {
+    for (int column = 0; column < columns; ++column) {
+      const PatchFlow own = in[row * columns + column];
+      PatchFlow best = own;
+      prepare(grid, size, column, row, patch);
+      for (int y = std::max(row - 1, 0); y <= std::min(row + 1, rows - 1); ++y) {
+        for (int x = std::max(column - 1, 0); x <= std::min(column + 1, columns - 1); ++x) {
+          const PatchFlow& other = in[y * columns + x];
+          if (!farther_than(other.u - own.u, other.v - own.v, kSameFlow)) continue;
+          const PatchFlow found = look(grid, size, patch, other.u, other.v);
+          if (found.cost < best.cost) best = found;
+        }
+      }
+      out[row * columns + column] = descend(grid, size, patch, best, steps);
+    }
+  }
+}
+
+}  // namespace
+
+// The usual size is handed down as a constant, so that its loops unroll and its masks vanish.
+STPL_RT_MULTIVERSION
+void start_patches(const PatchGrid& grid, const CoarserFlow& coarser, int steps, int begin, int end,
+                   PatchFlow* out) {
+  if (grid.size == kLanes) {
+    start_sized(grid, kLanes, coarser, steps, begin, end, out);
+  } else {
+    start_sized(grid, grid.size, coarser, steps, begin, end, out);
+  }
+}
+
+STPL_RT_MULTIVERSION
+void improve_patches(const PatchGrid& grid, const PatchFlow* in, int steps, int begin, int end,
+                     PatchFlow* out) {
+  if (grid.size == kLanes) {
+    improve_sized(grid, kLanes, in, steps, begin, end, out);
+  } else {
+    improve_sized(grid, grid.size, in, steps, begin, end, out);
+  }
+}
+
+}  // namespace stpl_rt
