@@ -142,7 +142,7 @@ fs::path resolve(const JsonField& field, const fs::path& directory) {
   for (const fs::path& part : relative) plain = plain && !part.empty() && part != "." && part != "..";
   if (!plain) field.fail(expected);
   std::error_code error;
-  const fs::path file = fs::canonical(directory / relative, error);
+  fs::path file = fs::canonical(directory / relative, error);
   if (error) field.fail(expected, field.found() + " (" + error.message() + ")");
   const auto [end, unused] = std::mismatch(directory.begin(), directory.end(), file.begin(), file.end());
   if (end != directory.end()) field.fail(expected, field.found() + ", a link that leads outside");

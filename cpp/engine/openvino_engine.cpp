@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/engine.h"
+#include "engine/onnx_file.h"
 
 namespace stpl_rt {
 namespace {
@@ -62,12 +63,16 @@ void check_tensor(const NetworkSpec& network, const std::string& what, const ov:
   }
 }
 
-// The network with exactly the manifest's tensors. It is read from memory: then it cannot pull in further
-// files (ONNX external data), whose content no hash vouches for.
+// The network with exactly the manifest's tensors.
 std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& network) {
   std::ifstream stream(network.file, std::ios::binary);
   const std::string bytes(std::istreambuf_iterator<char>(stream), {});
   if (!stream) throw Error(ErrorCode::io, network.file.string() + ": cannot be read");
+  if (has_external_data(bytes)) {
+    throw Error(ErrorCode::invalid_bundle,
+                network.file.filename().string() +
+                    ": expected all weights inside the file, found ONNX external data");
+  }
   std::shared_ptr<ov::Model> model = core.read_model(bytes, ov::Tensor());
   if (model->inputs().size() != 1 || model->outputs().size() != 1) {
     refuse(network, "tensors", "1 input and 1 output",

@@ -57,7 +57,8 @@ struct NetworkSpec {
 };
 
 // A validated bundle. Reading one checks every field, every path and every hash, and throws
-// Error(invalid_bundle) naming the field, what was expected and what was found.
+// Error(invalid_bundle) naming the field, what was expected and what was found; Error(io) where there is no
+// folder to read.
 class STPL_RT_API Bundle {
  public:
   static Bundle open(const std::filesystem::path& directory);

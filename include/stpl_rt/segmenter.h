@@ -13,7 +13,8 @@
 
 namespace stpl_rt {
 
-// One Segmenter is one stream, used by one thread at a time.
+// One Segmenter is one stream, used by one thread at a time. A moved-from one can only be assigned to or
+// destroyed.
 //
 //   stpl_rt::Segmenter segmenter("street.bundle", {.schedule = stpl_rt::Schedule::fixed(5)});
 //   stpl_rt::Result result = segmenter.push({.data = pixels, .width = 640, .height = 480});
@@ -32,6 +33,7 @@ class STPL_RT_API Segmenter {
   // frame that is refused (Error invalid_argument) leaves the stream as it was.
   Result push(const Frame& frame);
   // The same with flow from elsewhere (from this frame into the one pushed before it) in place of our own.
+  // Refused, also where it is not needed: vectors that are not finite or longer than 16384 pixels.
   Result push(const Frame& frame, const FlowView& flow);
   // Forgets the past: the next frame is a key frame.
   void reset() noexcept;

@@ -84,6 +84,14 @@ def write_bundle(folder: Path, width: int, height: int, block: int, *, align_cor
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
+def write_external(folder: Path) -> None:
+    """Writes a network whose weights lie in a second file, which the runtime must refuse."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = network(96, 64, 4, align_corners=False)
+    (folder / "weights.bin").unlink(missing_ok=True)  # the ONNX library would append to it
+    onnx.save(model, folder / "segment.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+
 def main() -> None:
     """Writes all test bundles."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -92,6 +100,7 @@ def main() -> None:
     write_bundle(out / "half_pixel", 96, 64, 4, align_corners=False)
     write_bundle(out / "corners", 97, 65, 4, align_corners=True)
     write_bundle(out / "coarse", 320, 192, 8, align_corners=False)
+    write_external(out / "external")
 
 
 if __name__ == "__main__":

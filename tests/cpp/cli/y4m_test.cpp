@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <sstream>
@@ -44,6 +45,8 @@ struct Layout {
   int x_shift, y_shift;
   bool full;
 };
+
+void PrintTo(const Layout& layout, std::ostream* stream) { *stream << '"' << layout.tag << '"'; }
 
 class Y4mColors : public testing::TestWithParam<Layout> {};
 

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include "engine/onnx_file.h"
 #include "test_bundle.h"
 
 namespace stpl_rt::test {
@@ -92,6 +93,20 @@ TEST(Engine, RefusesANetworkThatIsNotTheManifests) {
   });
   expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "output", "[1,4,17,24]", "[1,4,17,25]"},
                [&] { (void)engine_of(shapes); });
+}
+
+TEST(Engine, RefusesWeightsInAnotherFile) {
+  const std::string inside = read_text(made_bundle("half_pixel") / "segment.onnx");
+  const std::string outside = read_text(made_bundle("external") / "segment.onnx");
+  EXPECT_FALSE(has_external_data(inside));
+  EXPECT_TRUE(has_external_data(outside));
+  for (std::size_t length = 0; length < inside.size(); ++length) {  // cut anywhere: no harm, no false alarm
+    EXPECT_FALSE(has_external_data(std::string_view(inside).substr(0, length)));
+  }
+  NetworkSpec network = Bundle::open(made_bundle("half_pixel")).segment;
+  network.file = made_bundle("external") / "segment.onnx";
+  expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "inside the file", "external data"},
+               [&] { (void)make_engine(network, "cpu", Precision::f32, 1); });
 }
 
 TEST(Engine, SaysThatANetworkCannotBeRead) {

@@ -34,6 +34,10 @@ struct Case {
   int frame_width, frame_height;
 };
 
+void PrintTo(const Case& c, std::ostream* stream) {
+  *stream << c.bundle << " from " << c.frame_width << "x" << c.frame_height;
+}
+
 class KeyFrames : public testing::TestWithParam<Case> {};
 
 TEST_P(KeyFrames, LabelsAndConfidenceAreTheReferences) {
