@@ -42,7 +42,7 @@ bench: $(STAMPS)/train $(STAMPS)/build
 
 # The type stub of the extension module, committed beside it; a test compares the two.
 stub: $(STAMPS)/build
-	$(PY) -m nanobind.stubgen -q -m stpl_rt._core -o python/stpl_rt/_core.pyi
+	$(PY) -m nanobind.stubgen -q -m stpl_rt._core -p bindings/stub.pat -o python/stpl_rt/_core.pyi
 
 clean:
 	rm -rf build dist $(STAMPS)

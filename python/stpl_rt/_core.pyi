@@ -1,0 +1,318 @@
+"""The C++ side of stpl_rt; import stpl_rt instead."""
+
+from collections.abc import Sequence
+import os
+import pathlib
+from typing import Annotated, Any, Literal, overload
+
+import numpy
+import numpy.typing
+from numpy.typing import NDArray
+
+
+class Error(RuntimeError):
+    """An error of the runtime; `code` names its kind: "invalid_bundle"."""
+
+    code: str
+
+def engines() -> list[str]:
+    """Names of the inference engines in this build."""
+
+class InputSpec:
+    """
+    What a network's input is: planes of (resize(lut[pixel]) - mean) / std in 0..255 units.
+
+    width, height: pixels. mean, std: three floats in color_order, std > 0. lut: uint8 (3, 256),
+    one table for each of R, G, B, or None. color_order: 'rgb' | 'bgr'. resize: 'stretch' |
+    'letterbox'. filter: 'bilinear' | 'area'.
+    """
+
+    def __init__(self, width: int, height: int, *, mean: Sequence[float], std: Sequence[float], lut: Annotated[NDArray, dict(writable=False)] | None = None, color_order: str = 'rgb', resize: str = 'stretch', filter: str = 'bilinear') -> None: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def mean(self) -> list[float]: ...
+
+    @property
+    def std(self) -> list[float]: ...
+
+    @property
+    def lut(self) -> numpy.typing.NDArray[numpy.uint8] | None: ...
+
+    @property
+    def color_order(self) -> str: ...
+
+    @property
+    def resize(self) -> str: ...
+
+    @property
+    def filter(self) -> str: ...
+
+    def __repr__(self) -> str: ...
+
+class ClassInfo:
+    """A class: its name and its RGB colour."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def color(self) -> tuple[int, int, int]: ...
+
+    def __repr__(self) -> str: ...
+
+class LogitsSpec:
+    """The size of the logits and how they lie on the network's input."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def align_corners(self) -> bool: ...
+
+class TensorSpec:
+    """Name, shape and element type of a network's tensor."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> list[int]: ...
+
+    @property
+    def type(self) -> str: ...
+
+class NetworkSpec:
+    """A network of a bundle; its file's hash has been checked."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def file(self) -> pathlib.Path: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def inputs(self) -> list[TensorSpec]: ...
+
+    @property
+    def outputs(self) -> list[TensorSpec]: ...
+
+class Bundle:
+    """
+    A validated bundle: an exported network and everything needed to run it.
+    """
+
+    @staticmethod
+    def open(directory: str | os.PathLike) -> Bundle:
+        """
+        Reads and checks a bundle: every field, path and hash. Raises stpl_rt.Error with code
+        'invalid_bundle' (or 'io') naming the field, what was expected and what was found.
+        """
+
+    @property
+    def schema_version(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> list[ClassInfo]: ...
+
+    @property
+    def ignore_id(self) -> int: ...
+
+    @property
+    def input(self) -> InputSpec: ...
+
+    @property
+    def logits(self) -> LogitsSpec: ...
+
+    @property
+    def segment(self) -> NetworkSpec: ...
+
+    @property
+    def directory(self) -> pathlib.Path: ...
+
+    @property
+    def default_schedule(self) -> str: ...
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+
+def preprocess(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, format: str = 'rgb', threads: int = 0) -> NDArray[numpy.float32]:
+    """
+    A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr') or (H, W) grey, as the network's input, float32
+    (3, spec.height, spec.width): look-up table, resize, normalise. What Segmenter.push does.
+    """
+
+def luma(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, size: tuple[int, int] | None = None, format: str = 'rgb', threads: int = 0) -> NDArray[numpy.uint8]:
+    """
+    BT.601 luma of the frame before calibration, uint8 (h, w), resized as spec says onto `size` = (h, w)
+    (None: the spec's own). What optical flow is computed on.
+    """
+
+def warp(past: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)], *, threads: int = 0) -> NDArray[numpy.float32]:
+    """
+    past(c, y + dy, x + dx), bilinear, border-clamped: float32 (C, h, w) along flow float32 (h, w, 2).
+    """
+
+@overload
+def sample_argmax(logits: numpy.typing.NDArray[numpy.float32], size: tuple[int, int], *, flow: numpy.typing.NDArray[numpy.float32] | None = None, validity: numpy.typing.NDArray[numpy.float32] | None = None, align_corners: bool = False, confidence: Literal[False] = False, input_size: tuple[int, int] | None = None, threads: int = 0) -> numpy.typing.NDArray[numpy.uint8]: ...
+
+@overload
+def sample_argmax(logits: numpy.typing.NDArray[numpy.float32], size: tuple[int, int], *, flow: numpy.typing.NDArray[numpy.float32] | None = None, validity: numpy.typing.NDArray[numpy.float32] | None = None, align_corners: bool = False, confidence: Literal[True], input_size: tuple[int, int] | None = None, threads: int = 0) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.typing.NDArray[numpy.uint8]]:
+    """
+    Labels at `size` = (H, W) from low-resolution logits, in one pass: a bilinear read of C logits and an argmax
+    for each output pixel; the lowest of equal classes wins. logits: float32 (C, h, w), C <= 255.
+
+    flow: float32 (fh, fw, 2) that displaces the reads, in pixels of its own grid, which covers the network's
+    input. validity: float32 (fh, fw) in [0, 1], multiplies the confidence. align_corners: how the logits lie on
+    the input. input_size: (height, width) of the network's input; None: `size`.
+    Returns uint8 (H, W) labels, with confidence=True (labels, confidence), confidence being
+    round(255 * softmax maximum * validity). Without flow the labels are those of torch's
+    interpolate(logits, size, mode='bilinear', align_corners=align_corners).argmax(0).
+    """
+
+class DisFlow:
+    """
+    Dense optical flow by inverse search (DIS), the runtime's own. Keeps its buffers between calls.
+
+    finest_scale: pyramid level (0: full size) at which the search ends. patch_size, patch_stride: pixels.
+    iterations: gradient steps a patch. threads: 0: the cores this process may use.
+    """
+
+    def __init__(self, finest_scale: int = 2, patch_size: int = 8, patch_stride: int = 4, iterations: int = 12, threads: int = 0) -> None: ...
+
+    def __call__(self, current: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)]) -> NDArray[numpy.float32]:
+        """
+        Flow of `current` into `past`: uint8 (h, w) luma both; float32 (h, w, 2), (dx, dy) in pixels such that
+        past(x + dx, y + dy) shows what current(x, y) shows.
+        """
+
+def dis_flow(current: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)], *, threads: int = 0) -> NDArray[numpy.float32]:
+    """
+    Flow of `current` into `past`: uint8 (h, w) luma both; float32 (h, w, 2), (dx, dy) in pixels such that
+    past(x + dx, y + dy) shows what current(x, y) shows.
+    """
+
+def compose_flow(latest: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)], *, threads: int = 0) -> NDArray[numpy.float32]:
+    """
+    Chains flow t -> t-1 (`latest`) with flow t-1 -> key (`past`) into flow t -> key:
+    latest(x) + past(x + latest(x)), read bilinearly, border-clamped. All float32 (h, w, 2).
+    """
+
+def flow_validity(current: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)], *, threads: int = 0) -> NDArray[numpy.float32]:
+    """
+    How far `flow` (float32 (h, w, 2), of `current` into `past`, uint8 (h, w) luma) can be trusted:
+    float32 (h, w) in [0, 1] from the photometric residual, the frame's border and the flow's divergence.
+    """
+
+class Network:
+    """
+    The network of the bundle at `path` in the runtime's engine: raw logits, nothing else.
+
+    precision: 'f32' | 'bf16' | 'f16'. threads: 0: the cores this process may use.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, precision: str = 'f32', threads: int = 0) -> None: ...
+
+    def __call__(self, input: Annotated[NDArray, dict(writable=False)]) -> NDArray[numpy.float32]:
+        """
+        float32 (3, h, w), what preprocess() gives -> float32 (C, h', w') logits.
+        """
+
+    @property
+    def bundle(self) -> Bundle: ...
+
+class Result:
+    """What one push returns."""
+
+    @property
+    def labels(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        uint8 (H, W): class ids in the order of the bundle's classes; owns its memory.
+        """
+
+    @property
+    def confidence(self) -> numpy.typing.NDArray[numpy.uint8] | None:
+        """
+        uint8 (H, W): round(255 * softmax maximum * validity); None unless asked for.
+        """
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the network ran on this frame."""
+
+    @property
+    def key_reason(self) -> str:
+        """Why it ran: 'none', 'first', 'schedule', 'scene_cut' or 'size_change'."""
+
+    @property
+    def age(self) -> int:
+        """Frames since the key frame; 0 on a key frame."""
+
+    @property
+    def frame_index(self) -> int:
+        """Since construction, from 0; reset() does not rewind it."""
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """
+        Wall-clock milliseconds: preprocess_ms, flow_ms, network_ms, sample_ms, total_ms.
+        """
+
+class Segmenter:
+    """
+    Segments a live video stream, frame by frame. One Segmenter is one stream.
+
+    path: a bundle's folder. device: 'cpu'. schedule: 'every' | 'fixed:K' | None, the bundle's own. precision:
+    'f32' | 'bf16' | 'f16'. threads: of the network and the kernels; 0: the cores this process may use.
+    confidence: also compute Result.confidence. scene_cuts: answer a cut in the video with a key frame.
+    Raises stpl_rt.Error.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True) -> None: ...
+
+    def push(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb') -> Result:
+        """
+        Segments the next frame of the stream and returns its Result.
+
+        frame: uint8 (H, W, 3) in `format`, or (H, W) grey; NumPy, PyTorch or any DLPack array on the CPU. Rows may
+        have any stride; only pixels that are not contiguous within a row are copied.
+        flow: float32 (h, w, 2), the flow of this frame into the one pushed before it, (dx, dy) in pixels of its own
+        grid, which may have any size; None: the runtime computes it.
+        format: 'rgb' or 'bgr'.
+
+        A frame of another size starts the stream anew. Raises TypeError for another element type and stpl_rt.Error
+        for another shape; a frame that is refused leaves the stream as it was.
+        """
+
+    def __call__(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb') -> Result:
+        """The same as push()."""
+
+    def reset(self) -> None:
+        """Forgets the past: the next frame is a key frame."""
+
+    @property
+    def bundle(self) -> Bundle: ...
+
+    @property
+    def schedule(self) -> str:
+        """'every' or 'fixed:K'."""
+
+    @property
+    def threads(self) -> int:
+        """Threads in use."""
+
+__version__: str
