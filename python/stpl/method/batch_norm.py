@@ -20,7 +20,7 @@ class BatchNormConfig(Config):
     enabled: bool = True
     frames: int = Field(64, ge=1)
     """Frames looked at, spread evenly over the video."""
-    blend: float = Field(0.5, ge=0, le=1)
+    blend: float = Field(0.75, ge=0, le=1)
     """Share of the target's statistics in the result; the rest stays the source's."""
 
 

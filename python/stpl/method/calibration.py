@@ -6,6 +6,7 @@ candidate.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -15,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stpl.config import Config
-from stpl.method.batch_norm import batch_norm_layers
+from stpl.method.batch_norm import batch_norm_layers, reestimate_batch_norm
 
 Lut = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Criterion = Literal["entropy", "information", "nuclear_norm", "batch_statistics"]
@@ -70,20 +71,31 @@ def calibrate(
     model: nn.Module,
     frames: Callable[[Lut | None], Sequence[Tensor]],
     config: CalibrationConfig,
+    *,
+    batch_norm_blend: float = 0.0,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[float, list[Scores]]:
     """Scores every candidate gamma and picks the best; ties keep the identity.
 
     Args:
-        model: the source model in evaluation mode.
+        model: the source model in evaluation mode; left as it is.
         frames: prepares the same frames under a look-up table; ``(1, 3, H, W)`` normalised tensors.
+        batch_norm_blend: where the statistics are re-estimated afterwards, by how much: each candidate is then
+            scored with statistics re-estimated on its own frames. Under a large shift the untouched model's own
+            opinion of its predictions misleads; with its statistics in place it follows the accuracy.
+        progress: called after each candidate.
 
     Returns:
         The gamma chosen and the scores of all candidates, in the order tried.
     """
     scores = []
     for gamma in candidates(config):
-        scores.append(score(model, frames(None if gamma == 1.0 else gamma_lut(gamma)), gamma))
+        images = frames(None if gamma == 1.0 else gamma_lut(gamma))
+        judge = model
+        if batch_norm_blend > 0:
+            judge = copy.deepcopy(model)
+            reestimate_batch_norm(judge, images, batch_norm_blend)
+        scores.append(score(judge, images, gamma))
         progress()
     criterion = config.criterion
     if criterion == "batch_statistics" and not batch_norm_layers(model):

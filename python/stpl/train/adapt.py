@@ -117,7 +117,13 @@ def calibrate_input(
 
     with step_progress() as progress:
         task = progress.add_task("input calibration", total=len(candidates(config.calibration)), loss="")
-        gamma, scores = calibrate(source.build(), prepared, config.calibration, lambda: progress.advance(task))
+        gamma, scores = calibrate(
+            source.build(),
+            prepared,
+            config.calibration,
+            batch_norm_blend=config.batch_norm.blend if config.batch_norm.enabled else 0.0,
+            progress=lambda: progress.advance(task),
+        )
         progress.update(task, loss=f"gamma {gamma:g}")
     logger.info("calibration: gamma %.2f by %s", gamma, config.calibration.criterion)
     if log is not None:

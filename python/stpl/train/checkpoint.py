@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import stpl_rt
@@ -133,7 +133,8 @@ def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(packed, str(temporary), metadata=dict(metadata))
+        # Through bytes: safetensors' own writer leaves the file readable by its owner alone.
+        temporary.write_bytes(save(packed, metadata=dict(metadata)))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
