@@ -13,7 +13,7 @@ struct Row {
 
 // Adds to one row of pixels what one patch says of it; `at` is the patch's first pixel in that row.
 STPL_RT_INLINE void add_patch_row(const PatchGrid& grid, int size, const PatchFlow& flow, int x, int y,
-                                  const Float8* window, float window_y, const Row& out) {
+                                  const Float8* window_x, float window_y, const Row& out) {
   const LinearTap column = bordered_tap(static_cast<float>(x) + flow.u, grid.past.width, grid.border);
   const LinearTap row = bordered_tap(static_cast<float>(y) + flow.v, grid.past.height, grid.border);
   const float* upper = grid.past.row(row.index) + column.index;
@@ -31,7 +31,7 @@ STPL_RT_INLINE void add_patch_row(const PatchGrid& grid, int size, const PatchFl
     Float8 difference = a + row.weight * (c - a) - here;
     difference = difference < 0.F ? -difference : difference;
     difference = difference > 1.F ? difference : Float8{} + 1.F;
-    const Float8 w = window_y * window[b] / difference;
+    const Float8 w = window_y * window_x[b] / difference;
     load(out.dx + x + i, dx);
     load(out.dy + x + i, dy);
     load(out.weight + x + i, weight);
@@ -47,8 +47,8 @@ STPL_RT_INLINE void densify_sized(const PatchGrid& grid, int size, const PatchFl
   const int width = grid.current.width;
   const int height = grid.current.height;
   const int columns = grid.columns();
-  Float8 window[kMaxPatchSize / kLanes] = {};
-  for (int i = 0; i < size; ++i) window[i / kLanes][i % kLanes] = tent(i, size);
+  Float8 window_x[kMaxPatchSize / kLanes] = {};
+  for (int i = 0; i < size; ++i) window_x[i / kLanes][i % kLanes] = window(i, size);
   for (int y = begin; y < end; ++y) {
     const Row out = {dx.row(y), dy.row(y), weight.row(y)};
     std::fill_n(out.dx, width, 0.F);
@@ -56,10 +56,10 @@ STPL_RT_INLINE void densify_sized(const PatchGrid& grid, int size, const PatchFl
     std::fill_n(out.weight, width, 0.F);
     const PatchRange range = covering_patches(y, height, size, grid.stride);
     for (int row = range.first; row <= range.last; ++row) {
-      const float window_y = tent(y - patch_origin(row, height, size, grid.stride), size);
+      const float window_y = window(y - patch_origin(row, height, size, grid.stride), size);
       for (int column = 0; column < columns; ++column) {
         add_patch_row(grid, size, patches[row * columns + column],
-                      patch_origin(column, width, size, grid.stride), y, window, window_y, out);
+                      patch_origin(column, width, size, grid.stride), y, window_x, window_y, out);
       }
     }
 #pragma omp simd

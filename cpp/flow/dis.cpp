@@ -16,8 +16,7 @@ constexpr int kMinPatchSize = 4;
 constexpr int kMaxIterations = 1000;
 // Rounds in which the patches descend; before each but the first they look at their neighbours.
 constexpr int kRounds = 3;
-// A coarsest level below one and a half patches has nothing to tell apart.
-constexpr int kRowGrain = 8;
+constexpr int kRowGrain = 8;  // rows of pixels below which another thread costs more than it saves
 
 void check_range(const char* name, int value, int low, int high) {
   if (value >= low && value <= high) return;
@@ -45,6 +44,7 @@ PyramidLayout DisFlow::layout(Size image) const noexcept {
   int coarsest = options_.finest_scale - 1;
   if (side >> options_.finest_scale >= size) {
     ++coarsest;
+    // A level of less than one and a half patches has nothing to tell apart.
     while (side >> (coarsest + 1) >= size + size / 2) ++coarsest;
   }
   const int border = (size + kLanes - 1) / kLanes * kLanes;
@@ -110,6 +110,10 @@ void DisFlow::search_level(const Pyramid& current, const Pyramid& past, int leve
     });
     patches_.swap(next_);
   }
+  pool.parallel_for(grid.rows(), 1, [&](int begin, int end) {
+    smooth_patches(grid, patches_.data(), begin, end, next_.data());
+  });
+  patches_.swap(next_);
   flow_.resize(size.width + kDensifySlack, size.height);
   weight_.resize(size.width + kDensifySlack, size.height);
   pool.parallel_for(size.height, kRowGrain, [&](int begin, int end) {

@@ -93,13 +93,34 @@ STPL_RT_INLINE bool farther_than(float du, float dv, float distance) {
   return !(du * du + dv * dv <= distance * distance);
 }
 
+// Draws a patch's flow towards the means of opposite neighbours, where those nearly agree with it. Of flow
+// that changes linearly nothing is lost, at the edge of a motion the mean differs and does not count.
+struct Smoothing {
+  float du = 0.F, dv = 0.F, total = 1.F;
+
+  STPL_RT_INLINE void add_pair(const PatchFlow& own, const PatchFlow& one, const PatchFlow& other) {
+    constexpr float kReach = 0.4F;  // pixels of the level
+    const float mean_du = 0.5F * (one.u + other.u) - own.u;
+    const float mean_dv = 0.5F * (one.v + other.v) - own.v;
+    const float agreement = 1.F - (mean_du * mean_du + mean_dv * mean_dv) / (kReach * kReach);
+    const float weight = agreement > 0.F ? 2.F * agreement : 0.F;
+    du += weight * mean_du;
+    dv += weight * mean_dv;
+    total += weight;
+  }
+  [[nodiscard]] STPL_RT_INLINE PatchFlow smoothed(const PatchFlow& own) const {
+    return {own.u + du / total, own.v + dv / total, own.cost, own.du, own.dv};
+  }
+};
+
 // --- Densification ---
 
 // Weight of pixel `i` of `size` in a patch: highest in the middle, so that the flow between two patches'
-// centres goes over from one to the other.
-STPL_RT_INLINE float tent(int i, int size) {
+// centres goes over from one to the other; not so low at the rim that a pixel rests on one patch alone.
+STPL_RT_INLINE float window(int i, int size) {
+  constexpr float kWidth = 1.25F;  // 1 is a tent that is zero just outside the patch
   const float from_center = static_cast<float>(2 * i + 1 - size);
-  return static_cast<float>(size) - (from_center < 0.F ? -from_center : from_center);
+  return kWidth * static_cast<float>(size) - (from_center < 0.F ? -from_center : from_center);
 }
 
 }  // namespace stpl_rt

@@ -10,6 +10,11 @@ namespace {
 // Neighbours whose flow is this close to the patch's own, in pixels, are not tried: descent covers that.
 constexpr float kSameFlow = 0.1F;
 
+// Steps follow a mixture of both images' gradients. The current one's alone leaves an error away from whole
+// pixels of shift, because reading the past between its pixels blurs it; the past one's errs the other way.
+constexpr float kPastGradient = 0.25F;
+constexpr float kCurrentGradient = 1.F - kPastGradient;
+
 // What stays the same over all looks at one patch of the current image. The gradient lacks its mean.
 struct Patch {
   Float8 value[kMaxPatchSize * kMaxPatchSize / kLanes];
@@ -85,32 +90,47 @@ STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, const Patch& p
   const int blocks = (size + kLanes - 1) / kLanes;
   const LinearTap column = bordered_tap(static_cast<float>(patch.x) + u, grid.past.width, grid.border);
   const LinearTap row = bordered_tap(static_cast<float>(patch.y) + v, grid.past.height, grid.border);
-  Float8 sum_d = {}, sum_dd = {}, sum_gx = {}, sum_gy = {};
+  Float8 sum_d = {}, sum_dd = {}, sum_gx = {}, sum_gy = {}, sum_gx_d = {}, sum_gy_d = {};
   for (int b = 0; b < blocks; ++b) {
     const float* at = grid.past.row(row.index) + column.index + b * kLanes;
-    Float8 left, right, upper, mask;
+    Float8 mask, left, right;
     if (size % kLanes != 0) lane_mask(b, size, mask);
     load(at, left);
     load(at + 1, right);
-    upper = left + column.weight * (right - left);
+    Float8 upper_slope = right - left;
+    Float8 upper = left + column.weight * upper_slope;
     for (int j = 0; j < size; ++j) {
       at += grid.past.stride;
       load(at, left);
       load(at + 1, right);
-      const Float8 lower = left + column.weight * (right - left);
+      const Float8 lower_slope = right - left;
+      const Float8 lower = left + column.weight * lower_slope;
+      const Float8 past_gy = lower - upper;
+      const Float8 past_gx = upper_slope + row.weight * (lower_slope - upper_slope);
       const int i = j * blocks + b;
-      Float8 d = upper + row.weight * (lower - upper) - patch.value[i];
-      if (size % kLanes != 0) d *= mask;
+      Float8 d = upper + row.weight * past_gy - patch.value[i];
+      Float8 gx = kCurrentGradient * patch.gradient_x[i] + kPastGradient * past_gx;
+      Float8 gy = kCurrentGradient * patch.gradient_y[i] + kPastGradient * past_gy;
+      if (size % kLanes != 0) {
+        d *= mask;
+        gx *= mask;
+        gy *= mask;
+      }
       sum_d += d;
       sum_dd += d * d;
-      sum_gx += patch.gradient_x[i] * d;
-      sum_gy += patch.gradient_y[i] * d;
+      sum_gx += gx;
+      sum_gy += gy;
+      sum_gx_d += gx * d;
+      sum_gy_d += gy * d;
       upper = lower;
+      upper_slope = lower_slope;
     }
   }
-  float sums[4];
-  sum_lanes(sum_d, sum_dd, sum_gx, sum_gy, sums);
-  return {sums[0], sums[1], sums[2], sums[3]};
+  float sums[4], means[4];
+  sum_lanes(sum_d, sum_dd, sum_gx_d, sum_gy_d, sums);
+  sum_lanes(sum_gx, sum_gy, sum_gx, sum_gy, means);
+  const float mean = sums[0] / patch.count;
+  return {sums[0], sums[1], sums[2] - mean * means[0], sums[3] - mean * means[1]};
 }
 
 STPL_RT_INLINE PatchFlow look(const PatchGrid& grid, int size, const Patch& patch, float u, float v) {
@@ -124,13 +144,18 @@ STPL_RT_INLINE void prepare(const PatchGrid& grid, int size, int column, int row
   take_hessian(size, patch);
 }
 
-// Steps while the cost falls. Whoever strays by more than a patch has lost the structure: back to the start.
+// A step may raise the cost by this factor: where the mixed gradient vanishes is not exactly where the cost
+// is lowest, and who stops short of it keeps the coarser level's error, which neighbours share.
+constexpr float kTolerance = 1.05F;
+
+// Steps while the cost does not rise. Whoever strays by more than a patch has lost the structure: back to the
+// start.
 STPL_RT_INLINE PatchFlow descend(const PatchGrid& grid, int size, const Patch& patch, const PatchFlow& start,
                                  int steps) {
   PatchFlow best = start;
   for (int i = 0; i < steps && !is_negligible(best.du, best.dv); ++i) {
     const PatchFlow next = look(grid, size, patch, best.u + best.du, best.v + best.dv);
-    if (!(next.cost < best.cost)) {
+    if (!(next.cost < kTolerance * best.cost)) {
       best.du = best.dv = 0.F;
       break;
     }
@@ -217,6 +242,26 @@ void improve_patches(const PatchGrid& grid, const PatchFlow* in, int steps, int 
     improve_sized(grid, kLanes, in, steps, begin, end, out);
   } else {
     improve_sized(grid, grid.size, in, steps, begin, end, out);
+  }
+}
+
+void smooth_patches(const PatchGrid& grid, const PatchFlow* in, int begin, int end, PatchFlow* out) {
+  const int columns = grid.columns();
+  const int rows = grid.rows();
+  for (int row = begin; row < end; ++row) {
+    for (int column = 0; column < columns; ++column) {
+      const int at = row * columns + column;
+      const bool across = column > 0 && column < columns - 1;
+      const bool down = row > 0 && row < rows - 1;
+      Smoothing sum;
+      if (across) sum.add_pair(in[at], in[at - 1], in[at + 1]);
+      if (down) sum.add_pair(in[at], in[at - columns], in[at + columns]);
+      if (across && down) {
+        sum.add_pair(in[at], in[at - columns - 1], in[at + columns + 1]);
+        sum.add_pair(in[at], in[at - columns + 1], in[at + columns - 1]);
+      }
+      out[at] = sum.smoothed(in[at]);
+    }
   }
 }
 

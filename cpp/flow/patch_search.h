@@ -35,4 +35,7 @@ void start_patches(const PatchGrid& grid, const CoarserFlow& coarser, int steps,
 void improve_patches(const PatchGrid& grid, const PatchFlow* in, int steps, int begin, int end,
                      PatchFlow* out);
 
+// The patches' flow less the scatter of their estimates, see Smoothing. Reads `in` only, writes `out` only.
+void smooth_patches(const PatchGrid& grid, const PatchFlow* in, int begin, int end, PatchFlow* out);
+
 }  // namespace stpl_rt
