@@ -133,7 +133,7 @@ class Segmenter::Impl {
     const Geometry geometry = make_geometry({frame.width, frame.height}, bundle_.input, bundle_.logits);
     if (propagates()) {
       const Stopwatch stage(result.timing.flow_ms);
-      luma(frame, bundle_.input, frames_.current(), pool_);
+      luma(frame, bundle_.input, frames_.new_current(), pool_);
       if (result.key_reason == KeyReason::none) result.key_reason = follow(frame, flow);
     }
     if (result.key_reason == KeyReason::none) {
@@ -154,7 +154,7 @@ class Segmenter::Impl {
     if (flow != nullptr) {
       read_flow(*flow, {frame.width, frame.height}, bundle_.input, latest_, pool_);
     } else {
-      dis_.compute(frames_.current(), frames_.past(), latest_, pool_);
+      frames_.flow(dis_, latest_, pool_);
     }
     if (scene_cuts_ && is_scene_cut(frames_.current(), frames_.past(), latest_)) {
       return KeyReason::scene_cut;
