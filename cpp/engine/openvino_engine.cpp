@@ -91,6 +91,14 @@ std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& netwo
   return model;
 }
 
+// One for the process, never destroyed. OpenVINO's CPU plugin gives the thread that loads it a stack for
+// signal handlers and frees it when it goes: with a plugin for each engine, engines whose lives overlap leave
+// the thread with a freed one, and the next Ctrl-C crashes.
+ov::Core& shared_core() {
+  static auto* core = new ov::Core;
+  return *core;
+}
+
 ov::CompiledModel compile(ov::Core& core, const NetworkSpec& network, Precision precision, int threads) {
   const ov::element::Type type = element_type(precision);
   ov::CompiledModel compiled =
@@ -111,7 +119,7 @@ ov::CompiledModel compile(ov::Core& core, const NetworkSpec& network, Precision 
 class OpenVinoEngine final : public Engine {
  public:
   OpenVinoEngine(const NetworkSpec& network, Precision precision, int threads) {
-    compiled_ = compile(core_, network, precision, threads);
+    compiled_ = compile(shared_core(), network, precision, threads);
     request_ = compiled_.create_infer_request();
     input_ = request_.get_input_tensor();
     output_ = request_.get_output_tensor();
@@ -127,7 +135,6 @@ class OpenVinoEngine final : public Engine {
   }
 
  private:
-  ov::Core core_;
   ov::CompiledModel compiled_;
   ov::InferRequest request_;
   ov::Tensor input_;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import shutil
@@ -277,6 +278,27 @@ def test_push_lets_other_threads_run_and_takes_calls_from_several(test_bundle: P
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
     assert shared(moving_picture[0]).frame_index == 360
+
+
+class SignalStack(ctypes.Structure):
+    _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack() -> int:
+    """Where this thread's signal handlers run; 0: on the thread's own stack."""
+    stack = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    return int(stack.sp or 0)
+
+
+def test_streams_that_overlap_leave_the_stack_of_signal_handlers_alone(test_bundle: Path) -> None:
+    first = stpl_rt.Segmenter(test_bundle)
+    before = signal_stack()
+    second = stpl_rt.Segmenter(test_bundle)
+    assert signal_stack() == before
+    del first, second
+    gc.collect()
+    assert signal_stack() == before
 
 
 def test_errors_are_runtime_errors_with_a_code() -> None:
