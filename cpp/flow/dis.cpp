@@ -15,7 +15,7 @@ constexpr int kMaxFinestScale = 6;
 constexpr int kMinPatchSize = 4;
 constexpr int kMaxIterations = 1000;
 // Rounds in which the patches descend; before each but the first they look at their neighbours.
-constexpr int kRounds = 3;
+constexpr int kRounds = 4;
 constexpr int kRowGrain = 8;  // rows of pixels below which another thread costs more than it saves
 
 void check_range(const char* name, int value, int low, int high) {

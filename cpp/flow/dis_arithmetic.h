@@ -40,6 +40,12 @@ STPL_RT_INLINE LinearTap bordered_tap(float x, int extent, int border) {
   return {index - border, shifted - static_cast<float>(index)};
 }
 
+STPL_RT_INLINE float position(const LinearTap& tap) { return static_cast<float>(tap.index) + tap.weight; }
+// Whether the image of `extent` pixels, each half a pixel to either side of its centre, reaches to `x`.
+STPL_RT_INLINE bool is_inside(float x, int extent) {
+  return x >= -0.5F && x <= static_cast<float>(extent) - 0.5F;
+}
+
 // Position on the next coarser level of position `x`: pixels are halved, centres at integers.
 STPL_RT_INLINE float coarser_position(float x) { return 0.5F * x - 0.25F; }
 
@@ -54,11 +60,14 @@ struct PatchFlow {
   float du, dv;
 };
 
-// Sums over a patch, d = past - current at one pixel, (gx, gy) the gradient of the current image less its
-// mean over the patch.
+// Sums over the `count` pixels of a patch that the past image shows: d = past - current, (gx, gy) the
+// gradient that steps follow.
 struct PatchSums {
-  float d, dd, gx_d, gy_d;
+  float d, dd, gx, gy, gx_d, gy_d;
+  float count;
 };
+
+constexpr float kLostCost = 1e30F;
 
 // Inverse of the Hessian [xx xy; xy yy] of the cost.
 struct InverseHessian {
@@ -77,12 +86,20 @@ STPL_RT_INLINE InverseHessian invert_hessian(float xx, float xy, float yy, float
   return {yy * scale, -xy * scale, xx * scale};
 }
 
+// What the sums say of the flow (u, v) of a patch of `size` pixels. What is not seen is taken to be like what
+// is; a patch that is hardly seen at all is lost, and stays where it was put.
 STPL_RT_INLINE PatchFlow assess(float u, float v, const PatchSums& sums, const InverseHessian& inverse,
-                                float count) {
-  const float cost = sums.dd - sums.d * sums.d / count;
-  return {u, v, cost, -(inverse.xx * sums.gx_d + inverse.xy * sums.gy_d),
-          -(inverse.xy * sums.gx_d + inverse.yy * sums.gy_d)};
+                                float size) {
+  constexpr float kSeen = 0.25F;
+  if (sums.count < kSeen * size) return {u, v, kLostCost, 0.F, 0.F};
+  const float share = size / sums.count;
+  const float mean = sums.d / sums.count;
+  const float x = share * (sums.gx_d - mean * sums.gx);
+  const float y = share * (sums.gy_d - mean * sums.gy);
+  return {u, v, share * (sums.dd - mean * sums.d), -(inverse.xx * x + inverse.xy * y),
+          -(inverse.xy * x + inverse.yy * y)};
 }
+STPL_RT_INLINE bool is_lost(const PatchFlow& flow) { return flow.cost >= kLostCost; }
 
 // Steps shorter than this, in pixels of the level, are not worth a look.
 STPL_RT_INLINE bool is_negligible(float du, float dv) {

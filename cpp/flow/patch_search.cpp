@@ -86,15 +86,43 @@ STPL_RT_INLINE void take_hessian(int size, Patch& patch) {
   patch.inverse = invert_hessian(sums[0], sums[1], sums[2], patch.count);
 }
 
-STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, const Patch& patch, float u, float v) {
+// Ones in the lanes of block `block` whose column, of `size` from `first` on, lies inside `extent`.
+STPL_RT_INLINE void visible_lanes(int block, int size, float first, int extent, Float8& out) {
+  lane_mask(block, size, out);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    if (!is_inside(first + static_cast<float>(block * kLanes + lane), extent)) out[lane] = 0.F;
+  }
+}
+
+// The sums of PatchSums, lane by lane.
+struct LaneSums {
+  Float8 d = {}, dd = {}, gx = {}, gy = {}, gx_d = {}, gy_d = {}, count = {};
+
+  STPL_RT_INLINE void add(const Float8& difference, const Float8& gradient_x, const Float8& gradient_y) {
+    d += difference;
+    dd += difference * difference;
+    gx += gradient_x;
+    gy += gradient_y;
+    gx_d += gradient_x * difference;
+    gy_d += gradient_y * difference;
+  }
+  [[nodiscard]] STPL_RT_INLINE PatchSums total() const {
+    float sums[4], others[4];
+    sum_lanes(d, dd, gx_d, gy_d, sums);
+    sum_lanes(gx, gy, count, count, others);
+    return {sums[0], sums[1], others[0], others[1], sums[2], sums[3], others[2]};
+  }
+};
+
+// `masked`: leaves out what lies outside the past image or the patch.
+STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, bool masked, const Patch& patch,
+                                 const LinearTap& column, const LinearTap& row) {
   const int blocks = (size + kLanes - 1) / kLanes;
-  const LinearTap column = bordered_tap(static_cast<float>(patch.x) + u, grid.past.width, grid.border);
-  const LinearTap row = bordered_tap(static_cast<float>(patch.y) + v, grid.past.height, grid.border);
-  Float8 sum_d = {}, sum_dd = {}, sum_gx = {}, sum_gy = {}, sum_gx_d = {}, sum_gy_d = {};
+  LaneSums sums;
   for (int b = 0; b < blocks; ++b) {
     const float* at = grid.past.row(row.index) + column.index + b * kLanes;
     Float8 mask, left, right;
-    if (size % kLanes != 0) lane_mask(b, size, mask);
+    if (masked) visible_lanes(b, size, position(column), grid.past.width, mask);
     load(at, left);
     load(at + 1, right);
     Float8 upper_slope = right - left;
@@ -111,30 +139,34 @@ STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, const Patch& p
       Float8 d = upper + row.weight * past_gy - patch.value[i];
       Float8 gx = kCurrentGradient * patch.gradient_x[i] + kPastGradient * past_gx;
       Float8 gy = kCurrentGradient * patch.gradient_y[i] + kPastGradient * past_gy;
-      if (size % kLanes != 0) {
+      upper = lower;
+      upper_slope = lower_slope;
+      if (masked) {
+        if (!is_inside(position(row) + static_cast<float>(j), grid.past.height)) continue;
         d *= mask;
         gx *= mask;
         gy *= mask;
+        sums.count += mask;
       }
-      sum_d += d;
-      sum_dd += d * d;
-      sum_gx += gx;
-      sum_gy += gy;
-      sum_gx_d += gx * d;
-      sum_gy_d += gy * d;
-      upper = lower;
-      upper_slope = lower_slope;
+      sums.add(d, gx, gy);
     }
   }
-  float sums[4], means[4];
-  sum_lanes(sum_d, sum_dd, sum_gx_d, sum_gy_d, sums);
-  sum_lanes(sum_gx, sum_gy, sum_gx, sum_gy, means);
-  const float mean = sums[0] / patch.count;
-  return {sums[0], sums[1], sums[2] - mean * means[0], sums[3] - mean * means[1]};
+  PatchSums total = sums.total();
+  if (!masked) total.count = patch.count;
+  return total;
 }
 
 STPL_RT_INLINE PatchFlow look(const PatchGrid& grid, int size, const Patch& patch, float u, float v) {
-  return assess(u, v, compare(grid, size, patch, u, v), patch.inverse, patch.count);
+  const LinearTap column = bordered_tap(static_cast<float>(patch.x) + u, grid.past.width, grid.border);
+  const LinearTap row = bordered_tap(static_cast<float>(patch.y) + v, grid.past.height, grid.border);
+  const float last = static_cast<float>(size - 1);
+  const bool whole = size % kLanes == 0 && is_inside(position(column), grid.past.width) &&
+                     is_inside(position(column) + last, grid.past.width) &&
+                     is_inside(position(row), grid.past.height) &&
+                     is_inside(position(row) + last, grid.past.height);
+  const PatchSums sums =
+      whole ? compare(grid, size, false, patch, column, row) : compare(grid, size, true, patch, column, row);
+  return assess(u, v, sums, patch.inverse, patch.count);
 }
 
 STPL_RT_INLINE void prepare(const PatchGrid& grid, int size, int column, int row, Patch& patch) {
@@ -208,6 +240,10 @@ STPL_RT_INLINE void improve_sized(const PatchGrid& grid, int size, const PatchFl
     for (int column = 0; column < columns; ++column) {
       const PatchFlow own = in[row * columns + column];
       PatchFlow best = own;
+      if (is_lost(own)) {
+        out[row * columns + column] = own;
+        continue;
+      }
       prepare(grid, size, column, row, patch);
       for (int y = std::max(row - 1, 0); y <= std::min(row + 1, rows - 1); ++y) {
         for (int x = std::max(column - 1, 0); x <= std::min(column + 1, columns - 1); ++x) {
