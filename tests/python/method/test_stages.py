@@ -121,3 +121,22 @@ def test_both_frames_get_the_same_augmentation():
         torch.testing.assert_close(present, past, atol=1e-5, rtol=0)
         changed = max(changed, float((present - frame).abs().max()))
     assert changed > 0.05
+
+
+def test_calibration_with_batch_norm_judges_each_curve_with_its_own_statistics_and_leaves_the_model():
+    torch.manual_seed(0)
+    model = CompactNet(4)
+    images = [torch.rand(1, 3, 64, 64) for _ in range(4)]
+    reestimate_batch_norm(model, images, 1.0)
+    model.eval()
+    before = copy.deepcopy(model.state_dict())
+
+    def frames(lut):
+        table = torch.arange(256) if lut is None else torch.tensor(lut[0])
+        return [table[(image * 255).long()].float() / 255 for image in images]
+
+    config = CalibrationConfig(gammas=(1.0, 0.4))
+    plain = calibrate(model, frames, config)[1]
+    judged = calibrate(model, frames, config, batch_norm_blend=1.0)[1]
+    assert judged[1].batch_statistics < 0.1 * plain[1].batch_statistics
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
