@@ -44,8 +44,8 @@ PyramidLayout DisFlow::layout(Size image) const noexcept {
   int coarsest = options_.finest_scale - 1;
   if (side >> options_.finest_scale >= size) {
     ++coarsest;
-    // A level of less than one and a half patches has nothing to tell apart.
-    while (side >> (coarsest + 1) >= size + size / 2) ++coarsest;
+    // On a level of less than two patches most of a moved patch lies outside.
+    while (side >> (coarsest + 1) >= 2 * size) ++coarsest;
   }
   const int border = (size + kLanes - 1) / kLanes * kLanes;
   return {image, options_.finest_scale, coarsest, border};

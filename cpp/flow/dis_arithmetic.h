@@ -1,6 +1,8 @@
 // The arithmetic of the flow search, one patch or pixel at a time, shared by every device.
 #pragma once
 
+#include <cmath>
+
 #include "core/simd.h"
 #include "ops/bilinear.h"
 
@@ -87,17 +89,22 @@ STPL_RT_INLINE InverseHessian invert_hessian(float xx, float xy, float yy, float
 }
 
 // What the sums say of the flow (u, v) of a patch of `size` pixels. What is not seen is taken to be like what
-// is; a patch that is hardly seen at all is lost, and stays where it was put.
+// is, and at a further charge: the fewer pixels, the easier they are matched. A patch that is hardly seen is
+// lost, and stays where it was put. Beyond a pixel the linearised cost says nothing: no longer step is asked
+// for.
 STPL_RT_INLINE PatchFlow assess(float u, float v, const PatchSums& sums, const InverseHessian& inverse,
                                 float size) {
-  constexpr float kSeen = 0.25F;
+  constexpr float kSeen = 0.4F;
   if (sums.count < kSeen * size) return {u, v, kLostCost, 0.F, 0.F};
   const float share = size / sums.count;
   const float mean = sums.d / sums.count;
   const float x = share * (sums.gx_d - mean * sums.gx);
   const float y = share * (sums.gy_d - mean * sums.gy);
-  return {u, v, share * (sums.dd - mean * sums.d), -(inverse.xx * x + inverse.xy * y),
-          -(inverse.xy * x + inverse.yy * y)};
+  const float du = -(inverse.xx * x + inverse.xy * y);
+  const float dv = -(inverse.xy * x + inverse.yy * y);
+  const float length = std::sqrt(du * du + dv * dv);
+  const float shorten = length > 1.F ? 1.F / length : 1.F;
+  return {u, v, share * share * (sums.dd - mean * sums.d), shorten * du, shorten * dv};
 }
 STPL_RT_INLINE bool is_lost(const PatchFlow& flow) { return flow.cost >= kLostCost; }
 

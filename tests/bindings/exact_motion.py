@@ -1,7 +1,7 @@
 """Image pairs whose optical flow is known exactly: a procedural texture read at continuous coordinates.
 
 The past frame is the texture on the integer grid, the current frame the same texture at `x + flow(x)`. Nothing is
-resampled, so `current(x) = past(x + flow(x))` holds up to the rounding to 8 bits. Used by the flow's tests and benchmark.
+resampled, so `current(x) = past(x + flow(x))` holds up to the rounding to 8 bits. For the tests and the benchmark of flow.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Texture:
         for kx, ky, phase, amplitude in zip(self._kx, self._ky, self._phase, self._amplitude, strict=True):
             value += amplitude * np.sin(kx * x + ky * y + phase)
         a, b, c, d = self._cells
-        cells = np.tanh(8 * np.sin(a * x + b * y + self._offset[0])) * np.tanh(8 * np.sin(c * x - d * y + self._offset[1]))
+        stripes = np.tanh(8 * np.sin(a * x + b * y + self._offset[0]))
+        cells = stripes * np.tanh(8 * np.sin(c * x - d * y + self._offset[1]))
         return np.clip(128 + 32 * value + 28 * cells, 0, 255)
 
 
