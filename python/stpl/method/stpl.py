@@ -29,7 +29,7 @@ ContrastKind = Literal["spatial", "temporal", "spatial+temporal", "stpl"]
 
 
 class ContrastConfig(Config):
-    weight: float = Field(0.1, ge=0)
+    weight: float = Field(0.5, ge=0)
     """Lambda: weight of the contrast beside self-training."""
     temperature: float = Field(0.1, gt=0)
     denominator: Denominator = "infonce"
@@ -37,9 +37,9 @@ class ContrastConfig(Config):
     anchors_per_class: int = Field(32, ge=1)
     keys_per_class: int = Field(64, ge=1)
     projection_dim: int = Field(64, ge=2)
-    clean_branch: Literal["student", "teacher"] = "student"
+    clean_branch: Literal["student", "teacher"] = "teacher"
     """Who encodes the clean frames: the student, gradients through both branches, or the EMA teacher, without."""
-    past_gradient: bool = True
+    past_gradient: bool = False
     """Whether gradients flow into the encoding of frame t-1."""
 
 

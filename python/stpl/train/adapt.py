@@ -38,9 +38,9 @@ class AdaptConfig(Config):
     """Everything that an adaptation depends on, but the source checkpoint and the video."""
 
     method: Method = "stpl"
-    steps: int = Field(150, ge=1)
+    steps: int = Field(100, ge=1)
     batch_size: int = Field(4, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Of the teacher, a step; the teacher is what comes out."""
