@@ -1,7 +1,7 @@
 """Image pairs whose optical flow is known exactly: a procedural texture read at continuous coordinates.
 
 The past frame is the texture on the integer grid, the current frame the same texture at `x + flow(x)`. Nothing is
-resampled, so `current(x) = past(x + flow(x))` holds up to the rounding to 8 bits. For the tests and the benchmark of flow.
+resampled: `current(x) = past(x + flow(x))` up to the rounding to 8 bits. For the tests and the benchmark of flow.
 """
 
 from __future__ import annotations

@@ -1,0 +1,122 @@
+"""Optical flow: stpl_rt.DisFlow beside OpenCV's dense inverse search, on exactly known motion.
+
+    python benchmarks/flow_vs_opencv.py --sizes 512x256 1024x512 --threads 1 2
+
+OpenCV's is its preset "ultrafast": the same pyramid level, patches and number of iterations, and no variational
+refinement either. End-point errors are means over the pixels whose past position can be seen, over `--seeds` pictures a
+kind of motion. Times are medians over the rounds; within a round both run in turns on the same pairs, in one process,
+so that the machine's noise meets both alike, and the ratio is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from record import write_result
+
+import stpl_rt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "bindings"))
+from exact_motion import ExactPair, end_point_error, motions
+
+Flow = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+
+
+def opencv_flow() -> Flow:
+    """OpenCV's search as (current, past) -> (h, w, 2)."""
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    return lambda current, past: search.calc(current, past, None)
+
+
+def errors(width: int, height: int, seeds: int) -> tuple[dict[str, dict[str, float]], list[ExactPair]]:
+    """Mean end-point error in pixels for each kind of motion, and the first seed's pairs."""
+    ours, opencv = stpl_rt.DisFlow(threads=1), opencv_flow()
+    found: dict[str, list[tuple[float, float]]] = {}
+    first: list[ExactPair] = []
+    for seed in range(seeds):
+        for kind, pair in motions(height, width, seed).items():
+            found.setdefault(kind, []).append(
+                (
+                    end_point_error(ours(pair.current, pair.past), pair),
+                    end_point_error(opencv(pair.current, pair.past), pair),
+                )
+            )
+            if seed == 0:
+                first.append(pair)
+    table = {kind: {"ours": mean(a for a, _ in v), "opencv": mean(b for _, b in v)} for kind, v in found.items()}
+    return table, first
+
+
+def milliseconds(flow: Flow, pairs: list[ExactPair]) -> float:
+    """Median time of one call over the pairs."""
+    times = []
+    for pair in pairs:
+        start = time.perf_counter()
+        flow(pair.current, pair.past)
+        times.append(time.perf_counter() - start)
+    return 1e3 * median(times)
+
+
+def timings(pairs: list[ExactPair], threads: int, rounds: int) -> dict[str, float]:
+    """Both with `threads` threads; the first round warms up and is left out."""
+    cv2.setNumThreads(threads)
+    ours, opencv = stpl_rt.DisFlow(threads=threads), opencv_flow()
+    measured = [(milliseconds(ours, pairs), milliseconds(opencv, pairs)) for _ in range(rounds + 1)][1:]
+    return {
+        "ours_ms": median(a for a, _ in measured),
+        "opencv_ms": median(b for _, b in measured),
+        "ours_best_ms": min(a for a, _ in measured),
+        "opencv_best_ms": min(b for _, b in measured),
+        "ratio": median(a / b for a, b in measured),
+    }
+
+
+def print_size(name: str, result: dict[str, Any]) -> None:
+    print(f"\n{name}, end-point error in pixels{'':6}ours   OpenCV   ratio")
+    for kind, row in result["end_point_error"].items():
+        ratio = f"{row['ours'] / row['opencv']:7.2f}" if row["opencv"] > 0 else "      -"
+        print(f"  {kind:36}{row['ours']:7.3f}  {row['opencv']:7.3f} {ratio}")
+    for threads, row in result["timings"].items():
+        label = f"ms a pair, {threads} thread" + ("s" if int(threads) > 1 else "")
+        print(f"  {label:36}{row['ours_ms']:7.3f}  {row['opencv_ms']:7.3f} {row['ratio']:7.2f}")
+
+
+def size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=size, nargs="+", default=[(512, 256), (1024, 512)], metavar="WxH")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/flow_vs_opencv.json")
+    arguments = parser.parse_args()
+
+    results = {}
+    for width, height in arguments.sizes:
+        table, pairs = errors(width, height, arguments.seeds)
+        name = f"{width}x{height}"
+        results[name] = {
+            "end_point_error": table,
+            "timings": {str(t): timings(pairs, t, arguments.rounds) for t in arguments.threads},
+        }
+        print_size(name, results[name])
+    settings = {"opencv": cv2.__version__, "seeds": arguments.seeds, "rounds": arguments.rounds}
+    path = write_result("flow_vs_opencv", {"settings": settings, "sizes": results}, arguments.out)
+    print(f"\n{path}")
+
+
+if __name__ == "__main__":
+    main()
