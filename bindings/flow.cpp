@@ -1,6 +1,5 @@
 // Optical flow: stpl_rt.DisFlow, dis_flow, compose_flow, flow_validity.
 #include <algorithm>
-#include <algorithm>
 #include <mutex>
 #include <string>
 

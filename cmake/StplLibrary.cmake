@@ -7,16 +7,18 @@ target_link_libraries(stpl_rt PRIVATE stpl_rt_objects stpl_rt_flags openvino::ru
 target_include_directories(stpl_rt PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(stpl_rt PUBLIC cxx_std_20)
-# OpenVINO is found where it was at the build, or beside this library.
+# OpenVINO is found beside this library, or where it was at the build.
 set_target_properties(stpl_rt PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0 LINKER_LANGUAGE CXX
-                                         INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
+                                         INSTALL_RPATH "$ORIGIN;${stpl_openvino_libraries}")
 
-file(GLOB stpl_segment_sources CONFIGURE_DEPENDS cpp/cli/*.cpp)
-add_executable(stpl-segment ${stpl_segment_sources})
+add_executable(stpl-segment cpp/cli/arguments.cpp
+                            cpp/cli/main.cpp
+                            cpp/cli/output.cpp
+                            cpp/cli/summary.cpp
+                            cpp/cli/y4m.cpp)
 target_include_directories(stpl-segment PRIVATE cpp)
 target_link_libraries(stpl-segment PRIVATE stpl_rt stpl_rt_flags)
-set_target_properties(stpl-segment PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}"
-                                              INSTALL_RPATH_USE_LINK_PATH ON)
+set_target_properties(stpl-segment PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 # --- Installed: find_package(stpl_rt), then link stpl_rt::stpl_rt ---
 install(TARGETS stpl_rt EXPORT stpl_rtTargets COMPONENT library LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -1,6 +1,5 @@
 # OpenVINO: where OpenVINO_DIR says, else the Python wheel (headers and CMake files are inside), else an
-# installed SDK. Sets stpl_openvino_wheel to the wheel's folder, or to nothing.
-set(stpl_openvino_wheel "")
+# installed SDK. Sets stpl_openvino_libraries to the folder of its libraries.
 stpl_forget_stale(OpenVINO_DIR)
 if(NOT OpenVINO_DIR)
   stpl_python_package(stpl_openvino_wheel openvino)
@@ -16,3 +15,7 @@ if(NOT OpenVINO_FOUND)
     "install the OpenVINO SDK and pass -DOpenVINO_DIR=<folder of OpenVINOConfig.cmake>.")
 endif()
 message(STATUS "OpenVINO ${OpenVINO_VERSION}: ${OpenVINO_DIR}")
+
+# The folder of its libraries: CMake leaves folders inside the source tree, such as .venv, out of what it installs.
+get_target_property(stpl_openvino_library openvino::runtime LOCATION)
+get_filename_component(stpl_openvino_libraries "${stpl_openvino_library}" DIRECTORY)

@@ -1,15 +1,15 @@
 // A bundle: the folder that carries an exported network and everything needed to run it.
 #pragma once
 
+#include <stpl_rt/export.h>
+#include <stpl_rt/options.h>
+
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <stpl_rt/export.h>
-#include <stpl_rt/options.h>
 
 namespace stpl_rt {
 

@@ -1,10 +1,10 @@
 // The one exception type of stpl_rt.
 #pragma once
 
+#include <stpl_rt/export.h>
+
 #include <stdexcept>
 #include <string>
-
-#include <stpl_rt/export.h>
 
 namespace stpl_rt {
 

@@ -1,11 +1,11 @@
 // How a Segmenter runs: device, precision, threads and the schedule of key frames.
 #pragma once
 
+#include <stpl_rt/export.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <stpl_rt/export.h>
 
 namespace stpl_rt {
 

@@ -1,10 +1,10 @@
 // What one push() returns.
 #pragma once
 
+#include <stpl_rt/export.h>
+
 #include <cstdint>
 #include <vector>
-
-#include <stpl_rt/export.h>
 
 namespace stpl_rt {
 
@@ -39,9 +39,9 @@ struct Result {
   ByteMap labels;      // class ids in the order of the bundle's classes, at the frame's size
   ByteMap confidence;  // round(255 * softmax maximum * validity); empty unless asked for
   KeyReason key_reason = KeyReason::none;
-  bool is_key = false;             // the network ran on this frame
-  int age = 0;                     // frames since the key frame; 0 on a key frame
-  std::uint64_t frame_index = 0;   // since construction, from 0; reset() does not rewind it
+  bool is_key = false;            // the network ran on this frame
+  int age = 0;                    // frames since the key frame; 0 on a key frame
+  std::uint64_t frame_index = 0;  // since construction, from 0; reset() does not rewind it
   Timing timing;
 };
 

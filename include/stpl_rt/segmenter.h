@@ -1,15 +1,15 @@
 // Segments a live video stream, frame by frame.
 #pragma once
 
-#include <filesystem>
-#include <memory>
-
 #include <stpl_rt/bundle.h>
 #include <stpl_rt/export.h>
 #include <stpl_rt/flow.h>
 #include <stpl_rt/frame.h>
 #include <stpl_rt/options.h>
 #include <stpl_rt/result.h>
+
+#include <filesystem>
+#include <memory>
 
 namespace stpl_rt {
 

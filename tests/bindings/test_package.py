@@ -47,6 +47,15 @@ def test_versions_agree() -> None:
     assert stpl_rt.__version__ == version
 
 
+def test_every_source_file_is_built() -> None:
+    lists = [ROOT / "CMakeLists.txt", ROOT / "bindings/CMakeLists.txt", *(ROOT / "cmake").glob("*.cmake")]
+    built = "\n".join(path.read_text(encoding="utf-8") for path in lists)
+    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "cpp").rglob("*.cpp")]
+    sources += [path.name for path in (ROOT / "bindings").glob("*.cpp")]
+    assert len(sources) > 30
+    assert [source for source in sources if source not in built] == []
+
+
 def test_torch_is_pinned_and_the_runtime_does_not_want_it() -> None:
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     names = {re.split(r"[<>=!~;\[ ]", line)[0] for line in PYPROJECT["project"]["dependencies"]}
@@ -115,3 +124,53 @@ def test_pip_install_in_a_fresh_environment_segments_a_frame(tmp_path: Path, tes
     )
     assert run.returncode == 2
     assert "stpl[train]" in run.stderr + run.stdout
+
+
+CONSUMER_CMAKE = """
+cmake_minimum_required(VERSION 3.21)
+project(consumer LANGUAGES CXX)
+find_package(stpl_rt 0.1 REQUIRED)
+add_executable(consumer main.cpp)
+target_link_libraries(consumer PRIVATE stpl_rt::stpl_rt)
+"""
+CONSUMER_MAIN = """
+#include <stpl_rt/stpl_rt.h>
+
+#include <cstdio>
+#include <vector>
+
+int main(int, char** argv) {
+  try {
+    stpl_rt::Bundle::open("nowhere");
+  } catch (const stpl_rt::Error& error) {
+    std::printf("%s\\n", stpl_rt::to_string(error.code()));
+  }
+  stpl_rt::Segmenter segmenter(argv[1], {.schedule = stpl_rt::Schedule::fixed(5)});
+  const std::vector<std::uint8_t> pixels(3 * 40 * 30, 90);
+  const stpl_rt::Result result = segmenter.push({.data = pixels.data(), .width = 40, .height = 30});
+  std::printf("%d x %d %s\\n", result.labels.width, result.labels.height, to_string(result.key_reason));
+}
+"""
+
+
+@pytest.mark.packaging
+def test_the_installed_library_is_found_by_cmake(tmp_path: Path, test_bundle: Path) -> None:
+    build = ROOT / "build/cmake"
+    if not (build / "libstpl_rt.so").exists():
+        pytest.skip("needs the build tree that `make test` makes in build/cmake")
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert cmake is not None
+    prefix, source = tmp_path / "prefix", tmp_path / "consumer"
+    source.mkdir()
+    (source / "CMakeLists.txt").write_text(CONSUMER_CMAKE)
+    (source / "main.cpp").write_text(CONSUMER_MAIN)
+    install = ["--install", build, "--component", "library", "--prefix", prefix]
+    configure = ["-S", source, "-B", source / "build", f"-DCMAKE_PREFIX_PATH={prefix}"]
+    for arguments in (install, configure, ["--build", source / "build"]):
+        subprocess.run([cmake, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    command = [str(source / "build/consumer"), str(test_bundle)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout.splitlines()[1:] == ["40 x 30 first"], run.stderr
+    assert run.stdout.splitlines()[0] in {"io", "invalid_bundle"}
+    assert (prefix / "bin/stpl-segment").exists()
+    assert (prefix / "include/stpl_rt/stpl_rt.h").exists()
