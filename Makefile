@@ -31,8 +31,8 @@ test: $(STAMPS)/test $(STAMPS)/build-tests
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev $(STAMPS)/build
-	ruff check python tests scripts benchmarks examples
-	ruff format --check python tests scripts benchmarks examples
+	ruff check python tests scripts benchmarks $(wildcard examples)
+	ruff format --check python tests scripts benchmarks $(wildcard examples)
 	mypy
 	clang-format --dry-run --Werror $(CXX_FORMATTED)
 	scripts/clang_tidy.sh $(BUILD)

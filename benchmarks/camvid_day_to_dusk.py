@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from record import write_result
+from record import COMMIT, write_result
 
 from stpl.config import load_config
 from stpl.data.dataset import VideoDataset
@@ -26,7 +26,7 @@ from stpl.data.specs import open_dataset
 from stpl.evaluate import evaluate_checkpoint
 from stpl.train.adapt import AdaptConfig, adapt
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
-from stpl.train.run import prepare_run_folder
+from stpl.train.run import CONFIG_FILE, run_folder
 from stpl.train.source import SourceConfig, train_source
 
 RECIPE = Path(__file__).parent.parent / "models" / "camvid-day.yaml"
@@ -49,13 +49,14 @@ def source_model(args: argparse.Namespace) -> tuple[Checkpoint, float | None]:
     if args.source is not None:
         return load_checkpoint(args.source), None
     out = args.out / "source"
-    if (out / FILE_NAME).is_file():
+    settings = out / CONFIG_FILE
+    recipe = load_config(SourceConfig, RECIPE)
+    if (out / FILE_NAME).is_file() and settings.is_file() and load_config(SourceConfig, settings) == recipe:
         return load_checkpoint(out), None
-    prepare_run_folder(out, overwrite=True)
     started = time.perf_counter()
-    checkpoint = train_source(
-        load_config(SourceConfig, RECIPE), open_dataset(f"folder:{args.data}?sequences={DAY}"), out
-    )
+    day = open_dataset(f"folder:{args.data}?sequences={DAY}")
+    with run_folder(out, overwrite=True):
+        checkpoint = train_source(recipe, day, out)
     return checkpoint, time.perf_counter() - started
 
 
@@ -63,7 +64,7 @@ def run(source: Checkpoint, dusk: VideoDataset, overrides: list[str], out: Path)
     """One adaptation, or what an earlier sitting found."""
     finished = out / "result.json"
     config = load_config(AdaptConfig, None, overrides)
-    key = {"config": config.model_dump(mode="json"), "source": source.provenance}
+    key = {"config": config.model_dump(mode="json"), "source": source.digest, "commit": COMMIT}
     if finished.is_file():
         stored: dict[str, Any] = json.loads(finished.read_text(encoding="utf-8"))
         if stored["key"] == json.loads(json.dumps(key)):
@@ -77,9 +78,9 @@ def run(source: Checkpoint, dusk: VideoDataset, overrides: list[str], out: Path)
         snapshots[step] = 100 * evaluate_checkpoint(checkpoint, dusk).miou
         measuring += time.perf_counter() - started
 
-    prepare_run_folder(out, overwrite=True)
     started = time.perf_counter()
-    adapted = adapt(config, source, dusk, out, on_snapshot=measure)
+    with run_folder(out, overwrite=True):
+        adapted = adapt(config, source, dusk, out, on_snapshot=measure)
     seconds = time.perf_counter() - started - measuring
     evaluation = evaluate_checkpoint(adapted, dusk)
     result = {

@@ -19,7 +19,7 @@ def write_result(name: str, results: dict[str, Any], out: Path | None = None) ->
     """Writes ``results`` with the machine, the commit and the command's date; returns the file."""
     path = out if out is not None else RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"name": name, "machine": machine(), "commit": commit(), "date": today(), "results": results}
+    record = {"name": name, "machine": machine(), "commit": COMMIT, "date": today(), "results": results}
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
@@ -71,3 +71,7 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+COMMIT = commit()
+"""Of the code that runs: asked for once, at the start, whatever is committed in the meantime."""

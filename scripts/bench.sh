@@ -10,13 +10,16 @@ if [[ ! -f runs/demo/bundle/manifest.json ]]; then
 fi
 python benchmarks/overhead.py --bundle runs/demo/bundle --threads 1 2
 
-if [[ ! -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
+python benchmarks/flow_vs_opencv.py
+
+if [[ -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
+  python benchmarks/camvid_day_to_dusk.py --data "$STPL_CAMVID" --out runs/camvid
+  if [[ ! -f runs/camvid/source-bundle/manifest.json ]]; then
+    stpl-adapt export --model runs/camvid/source --out runs/camvid/source-bundle
+  fi
+  python benchmarks/propagation.py --bundle runs/camvid/source-bundle \
+    --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
+else
   echo "STPL_CAMVID is not set to a folder with the CamVid clips (dataset.yaml): benchmarks on real video skipped"
-  exit 0
 fi
-python benchmarks/camvid_day_to_dusk.py --data "$STPL_CAMVID" --out runs/camvid
-if [[ ! -f runs/camvid/source-bundle/manifest.json ]]; then
-  stpl-adapt export --model runs/camvid/source --out runs/camvid/source-bundle
-fi
-python benchmarks/propagation.py --bundle runs/camvid/source-bundle \
-  --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
+python benchmarks/make_tables.py

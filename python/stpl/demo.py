@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import stpl_rt
+from stpl.config import load_config
 from stpl.data.dataset import Image, VideoDataset
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
@@ -22,13 +23,14 @@ from stpl.report.html import Report
 from stpl.report.pictures import Panel, save_picture, side_by_side
 from stpl.train.adapt import AdaptConfig, adapt, spread
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
-from stpl.train.run import prepare_run_folder
+from stpl.train.run import run_folder
 from stpl_rt.video import VideoWriter
 
 SOURCE = Path("models") / "street-day"
 STEPS = 100
 SCHEDULES = ("every", "fixed:5")
 OVERLAY_FRAMES = 75
+MARKER = ".stpl-demo"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def run_demo(out: Path, seed: int = 0, *, steps: int = STEPS) -> None:
     """Runs the main job on generated video and writes bundle, overlay.mp4, report.html and results.json to ``out``.
 
     Args:
-        out: made where it is missing; what an earlier demo left there is replaced.
+        out: made where it is missing; what an earlier demo left there is replaced, anything else is refused.
         seed: of the generated video and of the training.
         steps: of both trainings.
     """
@@ -53,8 +55,7 @@ def run_demo(out: Path, seed: int = 0, *, steps: int = STEPS) -> None:
     video = open_dataset(f"synthstreet:?domain=dusk&seed={2000 + seed}&sequences=4&frames=30&fps=5&size=240x320")
     held_out = open_dataset(f"synthstreet:?domain=dusk&seed={3000 + seed}&sequences=3&frames=40&fps=15&size=240x320")
     video, held_out = InMemory(video), InMemory(held_out)
-    out.mkdir(parents=True, exist_ok=True)
-
+    _claim(out)
     console.rule("adapting the day-time model to unlabelled dusk video")
     rows, adapted = _adapt_all(source, video, held_out, out, seed, steps)
     console.rule("exporting, and running the bundle")
@@ -82,20 +83,30 @@ def _find_source() -> Path:
     raise UserError(f"expected the demo's source model at {SOURCE}; found none: run the demo from a clone of stpl")
 
 
+def _claim(out: Path) -> None:
+    """Marks ``out`` as a demo's folder, so that the next demo may replace it and nothing else is ever replaced."""
+    if out.exists() and not (out / MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"--out {out}: expected a new or empty folder, or that of an earlier demo; found something else"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
 def _adapt_all(
     source: Checkpoint, video: VideoDataset, held_out: VideoDataset, out: Path, seed: int, steps: int
 ) -> tuple[list[Row], Checkpoint]:
-    def run(method: str, folder: Path) -> Checkpoint:
-        prepare_run_folder(folder, overwrite=True)
-        return adapt(
-            AdaptConfig.model_validate({"method": method, "seed": seed, "steps": steps}), source, video, folder
-        )
+    def run(folder: Path, *overrides: str) -> Checkpoint:
+        config = load_config(AdaptConfig, None, [f"seed={seed}", f"steps={steps}", *overrides])
+        with run_folder(folder, overwrite=True):
+            return adapt(config, source, video, folder)
 
     models = {
         "source model": source,
-        "calibrated": run("bn", out / "calibrated"),
-        "self-training": run("self-training", out / "self-training"),
-        "STPL": run("stpl", out / "stpl"),
+        "input calibrated": run(out / "calibrated", "method=bn", "batch_norm.enabled=false"),
+        "+ batch-norm": run(out / "batch-norm", "method=bn"),
+        "self-training": run(out / "self-training", "method=self-training"),
+        "STPL": run(out / "stpl", "method=stpl"),
     }
     rows = [Row(name, evaluate_checkpoint(model, held_out, progress=True).miou) for name, model in models.items()]
     return rows, models["STPL"]
@@ -105,7 +116,7 @@ def _print_table(console: Console, rows: list[Row], runs: dict[str, Evaluation])
     table = Table(title="held-out dusk video, 320x240")
     table.add_column("model")
     table.add_column("mIoU", justify="right")
-    table.add_column("frames/s", justify="right")
+    table.add_column("frames/s in push()", justify="right")
     for row in rows:
         table.add_row(row.name, f"{100 * row.miou:.1f}", "")
     table.add_section()
@@ -173,7 +184,7 @@ def _write_report(
         "In the runtime", "The exported bundle on the same video: the network on every frame or every fifth."
     )
     report.add_table(
-        ["schedule", "mIoU", "frames/s", "key frame, ms", "propagated, ms"],
+        ["schedule", "mIoU", "frames/s in push()", "key frame, ms", "propagated, ms"],
         [[name, *_runtime_cells(run)] for name, run in runs.items()],
     )
     report.add_details("parity of the exported network", json.dumps(exported.parity.to_dict(), indent=1))

@@ -62,7 +62,7 @@ def adapt(
     from stpl.train.adapt import AdaptConfig
     from stpl.train.adapt import adapt as run_adaptation
     from stpl.train.checkpoint import load_checkpoint
-    from stpl.train.run import prepare_run_folder
+    from stpl.train.run import run_folder
 
     settings = load_config(
         AdaptConfig, config, as_overrides({"method": method, "seed": seed, "steps": steps}, overrides)
@@ -71,8 +71,7 @@ def adapt(
     checkpoint.build()  # a checkpoint of another architecture is said before anything is written
     _refuse_own_folder(model, out)
     dataset = open_dataset(target)
-    prepare_run_folder(out, overwrite=overwrite, resume=resume)
-    with resumable(out):
+    with run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
         adapted = run_adaptation(settings, checkpoint, dataset, out, resume=resume)
         _write_report(out, checkpoint, adapted, dataset)
     console = Console()

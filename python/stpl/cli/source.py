@@ -44,7 +44,7 @@ def source(
     from stpl.config import load_config
     from stpl.data.specs import open_dataset
     from stpl.models.registry import build_model
-    from stpl.train.run import prepare_run_folder
+    from stpl.train.run import run_folder
     from stpl.train.source import SourceConfig, train_source
 
     settings = load_config(
@@ -52,8 +52,7 @@ def source(
     )
     build_model(settings.model, 1)  # an unknown name is said before anything is read
     dataset = open_dataset(data, need_labels=True)
-    prepare_run_folder(out, overwrite=overwrite, resume=resume)
-    with resumable(out):
+    with run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
         train_source(settings, dataset, out, resume=resume)
     console = Console()
     console.print(f"[bold]{out}[/bold]: checkpoint, settings and metrics", highlight=False)

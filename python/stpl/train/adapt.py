@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import stpl_rt
-from stpl.config import Config, dump_yaml
+from stpl.config import Config
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
 from stpl.data.dataset import VideoDataset
 from stpl.data.randomness import batch_indices, seed_step
@@ -27,7 +27,17 @@ from stpl.method.self_training import SelfTraining, Views
 from stpl.method.stpl import ContrastConfig, Stpl
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.ema import make_teacher, update_teacher
-from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps, step_progress
+from stpl.train.run import (
+    METRICS_FILE,
+    RESUME_FILE,
+    MetricsLog,
+    ResumeState,
+    data_identity,
+    require_same_run,
+    run_steps,
+    step_progress,
+    write_config,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -81,17 +91,20 @@ def adapt(
         UserError: no two consecutive frames to adapt on, or a run that cannot be resumed.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
     """
+    if all(target.previous(index) is None for index in range(len(target))):
+        raise UserError(f"{target.name}: expected consecutive frames of a video; found {len(target)} single frame(s)")
     out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
+    origin = {"target": data_identity(target), "source model": source.digest}
+    if resume:
+        require_same_run(out / RESUME_FILE, config, origin)
+    write_config(config, out)
     log = MetricsLog(out / METRICS_FILE)
     started = time.perf_counter()
     calibrated = calibrate_input(config, source, target, None if resume else log)
     video = PreparedVideo(target, calibrated.input.spec())
-    if not video.pairs:
-        raise UserError(f"{target.name}: expected consecutive frames of a video; found {len(target)} single frame(s)")
     adapted = estimate_batch_norm(config, calibrated, video, None if resume else log)
     if config.method != "bn":
-        adapted = _train(config, adapted, video, out, log, resume, on_snapshot)
+        adapted = _Training(config, adapted, video, out, log, origin).run(resume, on_snapshot)
     seconds = round(time.perf_counter() - started, 1)
     log.write("done", seconds=seconds)
     provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
@@ -163,46 +176,55 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, wanted)).round()})
 
 
-def _train(
-    config: AdaptConfig,
-    start_from: Checkpoint,
-    video: PreparedVideo,
-    out: Path,
-    log: MetricsLog,
-    resume: bool,
-    on_snapshot: OnSnapshot | None,
-) -> Checkpoint:
-    torch.manual_seed(config.seed)
-    trainer = _Adaptation(config, start_from)
-    state = ResumeState(trainer.modules, trainer.optimizer, config)
-    start = state.load(out / RESUME_FILE) if resume else 0
-    log.forget_from(start)
-    steps = range(start, config.steps)
-    batches = prefetched(
-        lambda step: video.pair_batch(
-            [video.pairs[i] for i in batch_indices(len(video.pairs), config.batch_size, config.seed, step)]
-        ),
-        steps,
-    )
-    probes = [video.image(index) for index in spread(len(video.dataset), 8)]
+class _Training:
+    """The third stage: the method's steps, with batches prepared ahead, snapshots and resumable saves."""
 
-    def step(i: int) -> dict[str, float]:
-        values = trainer.step(i, next(batches)[1])
-        if (i + 1) % config.snapshot_every == 0 or i + 1 == config.steps:
-            log.write("snapshot", **describe(trainer.teacher, probes), step=i)
-            if on_snapshot is not None:
-                on_snapshot(i + 1, start_from.with_weights(trainer.teacher))
-        return values
+    def __init__(
+        self,
+        config: AdaptConfig,
+        start_from: Checkpoint,
+        video: PreparedVideo,
+        out: Path,
+        log: MetricsLog,
+        origin: dict[str, str],
+    ) -> None:
+        self.config = config
+        self.start_from = start_from
+        self.video = video
+        self.log = log
+        self.resume_file = out / RESUME_FILE
+        torch.manual_seed(config.seed)
+        self.adaptation = _Adaptation(config, start_from)
+        self.state = ResumeState(self.adaptation.modules, self.adaptation.optimizer, config, origin)
 
-    run_steps(
-        f"{config.method} on {video.dataset.name}",
-        steps,
-        step,
-        log,
-        lambda i: state.save(out / RESUME_FILE, i),
-        config.save_every,
-    )
-    return start_from.with_weights(trainer.teacher)
+    def run(self, resume: bool, on_snapshot: OnSnapshot | None) -> Checkpoint:
+        start = self.state.load(self.resume_file) if resume else 0
+        self.log.forget_from(start)
+        steps = range(start, self.config.steps)
+        batches = prefetched(self._batch, steps)
+        probes = [self.video.image(index) for index in spread(len(self.video.dataset), 8)]
+
+        def step(i: int) -> dict[str, float]:
+            values = self.adaptation.step(i, next(batches)[1])
+            if (i + 1) % self.config.snapshot_every == 0 or i + 1 == self.config.steps:
+                self.log.write("snapshot", **describe(self.adaptation.teacher, probes), step=i)
+                if on_snapshot is not None:
+                    on_snapshot(i + 1, self._result())
+            return values
+
+        title = f"{self.config.method} on {self.video.dataset.name}"
+        run_steps(title, steps, step, self.log, self._save, self.config.save_every)
+        return self._result()
+
+    def _batch(self, step: int) -> PairBatch:
+        chosen = batch_indices(len(self.video.pairs), self.config.batch_size, self.config.seed, step)
+        return self.video.pair_batch([self.video.pairs[i] for i in chosen])
+
+    def _save(self, step: int) -> None:
+        self.state.save(self.resume_file, step)
+
+    def _result(self) -> Checkpoint:
+        return self.start_from.with_weights(self.adaptation.teacher)
 
 
 class _Adaptation:

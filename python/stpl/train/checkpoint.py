@@ -6,6 +6,7 @@ calibration's look-up table included) and where it comes from.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -70,6 +71,15 @@ class Checkpoint:
     input: InputConfig
     weights: Mapping[str, Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights and input, the first twelve digits: tells one checkpoint from another."""
+        sha = hashlib.sha256(self.input.model_dump_json().encode())
+        for name in sorted(self.weights):
+            sha.update(name.encode())
+            sha.update(self.weights[name].detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()[:12]
 
     def build(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""

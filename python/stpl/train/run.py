@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import (
     BarColumn,
@@ -27,35 +29,82 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from stpl.config import Config, dump_yaml
+from stpl.data.dataset import VideoDataset
 from stpl.errors import UserError
 from stpl.train.checkpoint import FILE_NAME, load_tensors, save_tensors
 
 RESUME_FILE = "resume.safetensors"
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.jsonl"
+REPORT_FILE = "report.html"
 
 
-def prepare_run_folder(out: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-    """Makes ``out``, or refuses where it already holds a run that nobody said to replace or to go on with.
+RUN_FILES = (FILE_NAME, RESUME_FILE, METRICS_FILE, CONFIG_FILE, REPORT_FILE)
+REPLACED = ".replaced"
+"""Where the files of a run that is being replaced wait until the new one has something to show."""
+
+
+@contextmanager
+def run_folder(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[None]:
+    """The folder of a run while it runs: made, or refused where it holds a run that nobody said to replace or resume.
+
+    With ``overwrite`` the old run's files are put aside, and dropped only when the new run has written a checkpoint
+    or a state that resumes; if it fails before that, they come back.
 
     Raises:
         UserError: the folder holds a run and neither ``overwrite`` nor ``resume`` is given, or it holds none and
             ``resume`` is, or something else that is not a run is in the way.
     """
-    holds_run = any((out / name).exists() for name in (FILE_NAME, RESUME_FILE, METRICS_FILE))
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder for the run's output; found a file")
+    _finish_replacing(out)  # of a run that was killed
+    _check_run_folder(out, overwrite, resume)
+    existed = out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    if overwrite and not resume:
+        _move(RUN_FILES, out, out / REPLACED)
+    try:
+        yield
+    finally:
+        _finish_replacing(out)
+        if not existed and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _check_run_folder(out: Path, overwrite: bool, resume: bool) -> None:
     if resume and not (out / RESUME_FILE).is_file():
         if (out / FILE_NAME).is_file():
             raise UserError(f"{out}: nothing to resume: the run is complete; start anew with --overwrite")
         raise UserError(f"{out}: expected an interrupted run to resume ({RESUME_FILE}); found none")
+    holds_run = any((out / name).exists() for name in (FILE_NAME, RESUME_FILE, METRICS_FILE))
     if holds_run and not (overwrite or resume):
         raise UserError(f"{out}: already holds a run; continue it with --resume or replace it with --overwrite")
-    if overwrite and not resume:
-        for name in (FILE_NAME, RESUME_FILE, METRICS_FILE, CONFIG_FILE, "report.html"):
+
+
+def _finish_replacing(out: Path) -> None:
+    """Drops what was put aside where the new run has something to show, else brings it back."""
+    aside = out / REPLACED
+    if not aside.is_dir():
+        return
+    if not any((out / name).is_file() for name in (FILE_NAME, RESUME_FILE)):
+        for name in RUN_FILES:
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "snapshots", ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
+        _move(RUN_FILES, aside, out)
+    shutil.rmtree(aside)
+
+
+def _move(names: Sequence[str], source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name in names:
+        if (source / name).is_file():
+            (source / name).replace(target / name)
+
+
+def write_config(config: Config, out: Path) -> None:
+    """``config.yaml``, under a temporary name first."""
+    unfinished = out / f".{CONFIG_FILE}.part"
+    unfinished.write_text(dump_yaml(config), encoding="utf-8")
+    unfinished.replace(out / CONFIG_FILE)
 
 
 class MetricsLog:
@@ -86,12 +135,25 @@ class MetricsLog:
 
 
 class ResumeState:
-    """Modules and an optimiser, saved and restored together with the step."""
+    """Modules and an optimiser, saved and restored together with the step.
 
-    def __init__(self, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, config: Config) -> None:
+    Args:
+        modules: by name.
+        optimizer: of their parameters.
+        config: of the run.
+        origin: what else the run depends on, by name: the data, the source model.
+    """
+
+    def __init__(
+        self,
+        modules: dict[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
+        config: Config,
+        origin: Mapping[str, str],
+    ) -> None:
         self._modules = modules
         self._optimizer = optimizer
-        self._config = dump_yaml(config)
+        self._origin = {"config": config.model_dump(mode="json"), **origin}
 
     def save(self, path: Path, step: int) -> None:
         """Writes everything as one safetensors file, whole or not at all."""
@@ -100,19 +162,15 @@ class ResumeState:
             tensors.update({f"{prefix}/{name}": tensor for name, tensor in module.state_dict().items()})
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors.update({f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()})
-        save_tensors(tensors, {"step": str(step), "config": self._config}, path)
+        save_tensors(tensors, {"step": str(step), "origin": json.dumps(self._origin)}, path)
 
     def load(self, path: Path) -> int:
         """Restores everything and returns the step to go on with.
 
         Raises:
-            UserError: the run was started with another configuration.
+            UserError: the file is broken.
         """
         tensors, metadata = load_tensors(path)
-        if metadata.get("config") != self._config:
-            raise UserError(
-                f"{path.parent}: was started with another configuration than the one given; see {CONFIG_FILE}"
-            )
         for prefix, module in self._modules.items():
             start = f"{prefix}/"
             module.load_state_dict({n[len(start) :]: t for n, t in tensors.items() if n.startswith(start)})
@@ -123,6 +181,38 @@ class ResumeState:
                 optimizer_state["state"].setdefault(int(index), {})[key] = tensor
         self._optimizer.load_state_dict(optimizer_state)
         return int(metadata["step"])
+
+
+def require_same_run(path: Path, config: Config, origin: Mapping[str, str]) -> None:
+    """Refuses to resume a run with another configuration, on other data or from another model than it began with.
+
+    Raises:
+        UserError: naming the first difference.
+    """
+    started = json.loads(load_tensors(path)[1]["origin"])
+    key, expected, found = _first_difference(started, {"config": config.model_dump(mode="json"), **origin})
+    if key:
+        raise UserError(
+            f"{path.parent}: expected what the run was started with, {key} = {expected}; found {key} = {found}: "
+            "resume it with the same command, or start anew with --overwrite"
+        )
+
+
+def _first_difference(started: Any, given: Any, key: str = "") -> tuple[str, Any, Any]:
+    """The first key in which two trees differ and both values; an empty key where they are equal."""
+    if isinstance(started, dict) and isinstance(given, dict):
+        for name in [*started, *(name for name in given if name not in started)]:
+            found = _first_difference(started.get(name), given.get(name), f"{key}.{name}" if key else str(name))
+            if found[0]:
+                return found
+        return "", None, None
+    return ("", None, None) if started == given else (key, started, given)
+
+
+def data_identity(dataset: VideoDataset) -> str:
+    """Tells one data set from another without reading all of it: name, number of frames, digest of the first."""
+    digest = hashlib.sha256(np.ascontiguousarray(dataset.frame(0)).tobytes()).hexdigest()
+    return f"{dataset.name}, {len(dataset)} frames, {digest[:12]}"
 
 
 def run_steps(

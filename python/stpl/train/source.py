@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from stpl.config import Config, dump_yaml
+from stpl.config import Config
 from stpl.data.batches import PreparedVideo, prefetched
 from stpl.data.classes import IGNORE_ID
 from stpl.data.dataset import VideoDataset
@@ -22,7 +22,16 @@ from stpl.errors import UserError
 from stpl.method.augment import Colours
 from stpl.models.registry import build_model
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
-from stpl.train.run import CONFIG_FILE, METRICS_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps
+from stpl.train.run import (
+    METRICS_FILE,
+    RESUME_FILE,
+    MetricsLog,
+    ResumeState,
+    data_identity,
+    require_same_run,
+    run_steps,
+    write_config,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +72,14 @@ def train_source(config: SourceConfig, data: VideoDataset, out: Path, *, resume:
     if data.classes is None or not labelled:
         raise UserError(f"{data.name}: expected labelled frames to train on; found none")
     out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
+    origin = {"data": data_identity(data)}
+    if resume:
+        require_same_run(out / RESUME_FILE, config, origin)
+    write_config(config, out)
     torch.manual_seed(config.seed)
     model = build_model(config.model, len(data.classes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    state = ResumeState({"model": model}, optimizer, config)
+    state = ResumeState({"model": model}, optimizer, config, origin)
     log = MetricsLog(out / METRICS_FILE)
     start = state.load(out / RESUME_FILE) if resume else 0
     log.forget_from(start)

@@ -19,7 +19,7 @@ from stpl.errors import UserError
 from stpl.method.calibration import CalibrationConfig
 from stpl.train.adapt import AdaptConfig, adapt, build_objective, spread
 from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint, save_checkpoint
-from stpl.train.run import RESUME_FILE, prepare_run_folder
+from stpl.train.run import RESUME_FILE, run_folder
 from stpl.train.source import SourceConfig, train_source
 
 INPUT = InputConfig(height=48, width=64)
@@ -132,10 +132,17 @@ def test_interrupted_run_resumes_to_the_same_weights(which, source, dusk, tmp_pa
     assert steps == [0, 1, 2]
 
 
-def test_resume_with_another_configuration_is_refused(source, dusk, tmp_path):
+def test_resume_of_another_run_is_refused_and_changes_nothing(source, dusk, tmp_path):
     _interrupted(source, dusk, tmp_path)
-    with pytest.raises(UserError, match="another configuration"):
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=r"config\.learning_rate = 0\.0002; found config\.learning_rate = 1e-05"):
         adapt(ADAPT.model_copy(update={"learning_rate": 1e-5}), source, dusk, tmp_path, resume=True)
+    with pytest.raises(UserError, match="target"):
+        adapt(ADAPT, source, open_dataset(DAY), tmp_path, resume=True)
+    other = adapt(ADAPT.model_copy(update={"method": "bn"}), source, dusk, tmp_path / "other")
+    with pytest.raises(UserError, match="source model"):
+        adapt(ADAPT, other, dusk, tmp_path, resume=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
 
 
 def _interrupted(source, dusk, out: Path) -> None:
@@ -146,16 +153,47 @@ def _interrupted(source, dusk, out: Path) -> None:
         adapt(ADAPT, source, dusk, out, on_snapshot=stop)
 
 
+def hold_run(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "checkpoint.safetensors").write_bytes(b"old weights")
+    (folder / "config.yaml").write_text("old: settings")
+
+
 def test_folder_that_holds_a_run_is_refused(tmp_path):
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"x")
-    with pytest.raises(UserError, match="--overwrite"):
-        prepare_run_folder(tmp_path)
-    with pytest.raises(UserError, match="complete"):
-        prepare_run_folder(tmp_path, resume=True)
-    prepare_run_folder(tmp_path, overwrite=True)
-    assert not (tmp_path / "checkpoint.safetensors").exists()
-    with pytest.raises(UserError, match="found none"):
-        prepare_run_folder(tmp_path / "nothing", resume=True)
+    hold_run(tmp_path)
+    with pytest.raises(UserError, match="--overwrite"), run_folder(tmp_path):
+        pass
+    with pytest.raises(UserError, match="complete"), run_folder(tmp_path, resume=True):
+        pass
+    with pytest.raises(UserError, match="found none"), run_folder(tmp_path / "nothing", resume=True):
+        pass
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == b"old weights"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_overwriting_drops_the_old_run_only_for_a_new_one(source, dusk, tmp_path):
+    hold_run(tmp_path)
+    single = open_dataset("synthstreet:?domain=dusk&seed=1&sequences=2&frames=1&size=48x64")
+    with pytest.raises(UserError, match="consecutive"), run_folder(tmp_path, overwrite=True):
+        adapt(ADAPT, source, single, tmp_path)
+    with pytest.raises(IsADirectoryError), run_folder(tmp_path, overwrite=True):
+        tmp_path.read_bytes()
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {
+        "checkpoint.safetensors": b"old weights",
+        "config.yaml": b"old: settings",
+    }
+    with run_folder(tmp_path, overwrite=True):
+        adapt(ADAPT.model_copy(update={"method": "bn"}), source, dusk, tmp_path)
+    assert load_checkpoint(tmp_path).provenance["method"] == "bn"
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["checkpoint.safetensors", "config.yaml", "metrics.jsonl"]
+
+
+def test_run_that_was_killed_while_replacing_another_gives_it_back(tmp_path):
+    hold_run(tmp_path / ".replaced")
+    (tmp_path / "config.yaml").write_text("new: settings")
+    with pytest.raises(UserError, match="--overwrite"), run_folder(tmp_path):
+        pass
+    assert (tmp_path / "config.yaml").read_text() == "old: settings"
 
 
 def test_stages_can_be_switched_off(source, dusk, tmp_path):
