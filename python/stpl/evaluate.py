@@ -227,20 +227,18 @@ class _Tally:
     def add(self, index: int, frame: Image, output: _Output) -> None:
         """Counts the prediction of frame ``index``."""
         follows = self._past is not None and self._past[0] == self._data.previous(index)
+        label = self._data.label(index) if index in self._chosen else None
         if self._flow_input is not None:
             self._add_consistency(index, frame, output.labels, follows)
-        if index not in self._chosen:
+            self._video.update(output.labels, label, new_sequence=not follows)
+        if label is None:
             return
-        label = self._data.label(index)
-        assert label is not None  # `chosen` holds labelled frames alone
         matrix = ConfusionMatrix(len(self._result.classes))
         matrix.update(output.labels, label)
         self._result.confusion.merge(matrix)
         age = self._result.by_age.setdefault(output.age, ConfusionMatrix(len(self._result.classes)))
         age.merge(matrix)
         self._result.labelled_frames += 1
-        if self._flow_input is not None:
-            self._video.update(output.labels, label, new_sequence=not follows)
 
     def evaluation(self) -> Evaluation:
         """What was counted."""

@@ -146,3 +146,34 @@ def test_letterboxed_checkpoints_are_evaluated_as_bundles() -> None:
     letterboxed = Checkpoint("compact", FOUR, InputConfig(resize="letterbox"), {}).with_weights(model)
     with pytest.raises(UserError, match="export it"):
         Predictor(letterboxed)
+
+
+class Long(Clips):
+    """Forty frames in one sequence."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def frame_id(self, index: int) -> FrameId:
+        return FrameId("a", f"{index:06d}", index)
+
+    def frame(self, index: int) -> Image:
+        return super().frame(0)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
+def test_video_consistency_needs_consecutive_labels(kind: str, checkpoint: Checkpoint, test_bundle: Path) -> None:
+    def consistency(labels: list[int]) -> float | None:
+        if kind == "checkpoint":
+            evaluation = evaluate_checkpoint(checkpoint, Long(labels), temporal=True)
+        else:
+            evaluation = evaluate_bundle(test_bundle, Long(labels, bundle_classes(test_bundle)))
+        return evaluation.video_consistency["8"]["common_score"]
+
+    assert consistency(list(range(0, 40, 4))) is None  # ten labels, no two of them in a row
+    assert consistency(list(range(9))) == 1.0  # the picture stands still
+
+
+def bundle_classes(bundle: Path) -> ClassSet:
+    infos = stpl_rt.Bundle.open(bundle).classes
+    return ClassSet(tuple(i.name for i in infos), tuple((i.color[0], i.color[1], i.color[2]) for i in infos))

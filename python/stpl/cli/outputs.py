@@ -20,6 +20,8 @@ from stpl_rt.video import VideoError, VideoWriter
 class LabelFolder:
     """One 8-bit grey PNG of class ids a frame, named after it; a folder a sequence where there are several.
 
+    Each file is whole or not there. After an error those written stay: of a camera's hours, nothing is lost.
+
     Args:
         folder: made where it is missing.
         input_address: what is read; its own pictures are never replaced.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import threading
 from bisect import bisect_right
 from collections import Counter, OrderedDict
@@ -147,13 +148,13 @@ class VideoFileDataset(VideoDataset):
         paths: The files, at least one.
         name: The data set's name; the first file's where absent.
 
-    Raises UserError as VideoFile does, and for an empty list of paths.
+    Raises UserError as VideoFile does, for a file whose end is damaged or cut off, and for an empty list of paths.
     """
 
     def __init__(self, paths: Sequence[Path], name: str | None = None) -> None:
         if not paths:
             raise UserError("expected at least one video file, found none")
-        self._videos = [VideoFile(path) for path in paths]
+        self._videos = [_whole(VideoFile(path)) for path in paths]
         self.name = name or paths[0].stem
         self.classes = None
         stems = Counter(path.stem for path in paths)
@@ -191,3 +192,14 @@ class VideoFileDataset(VideoDataset):
             raise IndexError(f"expected a frame index 0 to {len(self) - 1}, found {index}")
         video = bisect_right(self._ends, index)
         return video, index - (self._ends[video - 1] if video > 0 else 0)
+
+
+def _whole(video: VideoFile) -> VideoFile:
+    """The video, or UserError where its end is missing: whoever adapts to half a recording should know."""
+    if video.index.damaged:
+        count = video.index.count
+        raise UserError(
+            f"{video.path}: expected a complete video, found it damaged or cut off after {count} frames: repair it, or "
+            f"keep what is intact: ffmpeg -i {shlex.quote(str(video.path))} -frames:v {count} -c copy whole.mkv"
+        )
+    return video

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,13 @@ class VideoIndex:
         times: Their times in the stream's time base, ascending; None where the file has none that can be used, and
             frames are found by counting from the start.
         keys: Numbers of the frames at which decoding can start, ascending; the first is 0.
+        damaged: Whether more frames than these were announced or begun.
     """
 
     count: int
     times: tuple[int, ...] | None
     keys: tuple[int, ...]
+    damaged: bool = False
 
     def key_before(self, number: int) -> int:
         """The last keyframe at or before a frame."""
@@ -72,7 +74,7 @@ def build_index(path: Path) -> VideoIndex:
         raise UserError(f"cannot use video {path}: expected a complete video file, found no frame that can be decoded")
     if damaged:
         logger.warning("%s is damaged or cut off: its first %d frames are used", path, index.count)
-    return index
+    return replace(index, damaged=damaged)
 
 
 def _index_by_packets(path: Path) -> tuple[VideoIndex | None, bool]:

@@ -71,6 +71,8 @@ class Checkpoint:
     input: InputConfig
     weights: Mapping[str, Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
+    origin: str = field(default="", compare=False)
+    """The file it was read from, for messages."""
 
     @property
     def digest(self) -> str:
@@ -84,7 +86,7 @@ class Checkpoint:
     def build(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
         model = build_model(self.arch, len(self.classes.names))
-        _load_weights(model, self.weights, self.arch)
+        _load_weights(model, self.weights, f"{self.origin}: " if self.origin else "", self.arch)
         return model.eval()
 
     def with_weights(self, model: nn.Module, **provenance: Any) -> Checkpoint:
@@ -128,6 +130,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             input=InputConfig.model_validate(header["input"]),
             weights=weights,
             provenance=dict(header["provenance"]),
+            origin=str(file),
         )
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
@@ -160,20 +163,20 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{file}: expected a safetensors file; it is truncated or of another kind ({error})") from None
 
 
-def _load_weights(model: nn.Module, weights: Mapping[str, Tensor], arch: str) -> None:
+def _load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, arch: str) -> None:
     expected = model.state_dict()
     missing = [name for name in expected if name not in weights]
     surplus = [name for name in weights if name not in expected]
     if missing or surplus:
         odd = missing[0] if missing else surplus[0]
         raise UserError(
-            f"checkpoint of another architecture: {arch!r} expects {len(expected)} tensors; "
+            f"{where}checkpoint of another architecture: {arch!r} expects {len(expected)} tensors; "
             f"{len(missing)} are missing and {len(surplus)} are not known, the first of them {odd!r}"
         )
     for name, tensor in expected.items():
         if tuple(weights[name].shape) != tuple(tensor.shape):
             raise UserError(
-                f"checkpoint of another architecture: {arch!r} expects {name!r} of shape {tuple(tensor.shape)}; "
+                f"{where}checkpoint of another architecture: {arch!r} expects {name!r} of shape {tuple(tensor.shape)}; "
                 f"found {tuple(weights[name].shape)}"
             )
     with torch.no_grad():

@@ -210,6 +210,14 @@ def test_damaged_end_is_left_out_with_a_warning(write_video, caplog, name, keyfr
         np.testing.assert_array_equal(video.frame(number), expected[number], err_msg=f"frame {number}")
 
 
+def test_data_set_of_a_cut_off_video_is_refused_with_what_is_intact(write_video):
+    path = write_video("v.mp4", COUNT, options={"g": "8"}, container_options=FAST_START)
+    assert len(open_dataset(str(path))) == COUNT
+    cut_short(path, 0.6, "cut off")
+    with pytest.raises(UserError, match=r"expected a complete video, found it damaged or cut off after \d+ frames"):
+        open_dataset(str(path))
+
+
 @pytest.mark.parametrize("damage", ["cut off", "zeros"])
 def test_transport_stream_is_used_up_to_where_it_was_cut_off(write_video, number_in, damage):
     path = write_video("v.ts", COUNT, options={"g": "8", "bf": "2", "sc_threshold": "0"})
