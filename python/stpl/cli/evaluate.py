@@ -35,8 +35,8 @@ def evaluate(
     """Measures a checkpoint or a bundle on labelled video.
 
     Prints IoU by class, temporal consistency and, for a bundle, its speed. A checkpoint runs in PyTorch on the
-    labelled frames; a bundle runs in stpl_rt over each sequence up to its last label, under its schedule, and is also measured by
-    distance from the key frame.
+    labelled frames; a bundle runs in stpl_rt over each sequence up to its last label, under its schedule, and is also
+    measured by distance from the key frame.
 
     \b
     Example:
