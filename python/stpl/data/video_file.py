@@ -29,7 +29,8 @@ VIDEO_SUFFIXES = frozenset("." + name for name in _CONTAINERS + _BARE_STREAMS)
 
 _OPEN_FILES = 4  # decoders kept open at once; each holds a file handle and reference pictures
 _RECENT_FRAMES = 8  # a pair asks for t and t-1, and t-1 was just decoded on the way to t
-_inherited: list[Decoder | None] = []  # decoders of the parent process, never to be freed: see VideoFile._guard
+# Decoders of the parent process and frames from their pools, never to be freed here: see VideoFile._guard.
+_inherited: list[tuple[Decoder | None, OrderedDict[int, VideoFrame]]] = []
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -91,9 +92,10 @@ class VideoFile:
         self._recent = OrderedDict()
 
     def _guard(self) -> None:
-        """After a fork the parent's decoder must be neither used nor freed: its threads do not exist here."""
+        """After a fork the parent's decoder must be neither used nor freed, nor its frames: its threads do not exist
+        here, and a lock that one of them held stays held."""
         if self._process != os.getpid():
-            _inherited.append(self._decoder)
+            _inherited.append((self._decoder, self._recent))
             self._start_afresh()
 
     def _decode(self, number: int) -> VideoFrame:
