@@ -135,7 +135,9 @@ class Scene:
         """Sky, and before it a far skyline of houses and trees that only turns with the camera."""
         flat = np.flatnonzero(owner == INFINITY)
         azimuth, elevation = sky_angles(view, flat)
-        column = ((azimuth * np.float32(1 / (2 * math.pi))) % 1.0 * self._skyline.shape[1]).astype(np.int32)
+        count = self._skyline.shape[1]
+        # The rest of a tiny negative angle rounds to a whole turn, which is the first column again.
+        column = ((azimuth * np.float32(1 / (2 * math.pi))) % 1.0 * count).astype(np.int32) % count
         top = self.plan.skyline * self._skyline[0].take(column)
         kind = np.where(self._skyline[1].take(column) < self.plan.skyline_trees, TREE, BUILDING)
         label.reshape(-1)[flat] = np.where(elevation > top, SKY, kind)
