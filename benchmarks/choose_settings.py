@@ -1,6 +1,6 @@
 """Settings of the adaptation, compared on generated development domains; CamVid and the test domains stay closed.
 
-    python benchmarks/choose_settings.py --source models/street-day --steps 200 --only lambda
+    python benchmarks/choose_settings.py --source models/street-day --only lambda --domains dusk
 
 Each variant is a list of overrides of the defaults. Printed and stored: the mIoU of the source model, and of every
 snapshot of every variant on every development domain.
@@ -78,12 +78,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--domains", nargs="+", default=list(DOMAINS), choices=list(DOMAINS))
     parser.add_argument("--every", type=int, default=4, help="measure on every n-th frame")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     parser.add_argument("overrides", nargs="*", help="key=value, for all variants")
     args = parser.parse_args()
     source = load_checkpoint(args.source)
-    targets = {name: InMemory(open_dataset(spec)) for name, spec in DOMAINS.items()}
+    targets = {name: InMemory(open_dataset(spec)) for name, spec in DOMAINS.items() if name in args.domains}
     frames = {name: target.labelled()[:: args.every] for name, target in targets.items()}
     base = {name: 100 * evaluate_checkpoint(source, target, frames[name]).miou for name, target in targets.items()}
     print("source:", {name: round(value, 2) for name, value in base.items()})
@@ -99,7 +100,12 @@ def main() -> None:
             shown = {domain: [round(v, 1) for v in r["snapshots"].values()] for domain, r in results.items()}
             final = {domain: round(r["miou"], 2) for domain, r in results.items()}
             print(f"{group} / {name}: gain {gain:+.2f} {final} snapshots {shown}", flush=True)
-    record = {"domains": DOMAINS, "common": args.overrides, "source": base, "tables": tables}
+    record = {
+        "domains": {name: DOMAINS[name] for name in targets},
+        "common": args.overrides,
+        "source": base,
+        "tables": tables,
+    }
     print(write_result("choose_settings", record, args.json))
 
 
