@@ -96,36 +96,41 @@ def choose_settings(results: Record) -> str:
     return f"Development domains; source model: {source}.\n\n" + "\n\n".join(parts)
 
 
+def flow_vs_opencv(results: Record) -> str:
+    parts = []
+    for size, measured in results["sizes"].items():
+        errors = [
+            [motion, f"{e['ours']:.3f}", f"{e['opencv']:.3f}", f"{e['ours'] / e['opencv']:.2f}" if e["opencv"] else ""]
+            for motion, e in measured["end_point_error"].items()
+        ]
+        parts.append(f"**End-point error, {size}, pixels**\n\n" + table(["motion", "ours", "OpenCV", "ratio"], errors))
+    times = [
+        [size, threads, f"{t['ours_ms']:.2f}", f"{t['opencv_ms']:.2f}", f"{t['ratio']:.2f}"]
+        for size, measured in results["sizes"].items()
+        for threads, t in measured["timings"].items()
+    ]
+    parts.append("**Time, ms, medians**\n\n" + table(["size", "threads", "ours", "OpenCV", "ratio"], times))
+    return f"Against OpenCV {results['settings']['opencv']}, preset ultrafast.\n\n" + "\n\n".join(parts)
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "camvid_day_to_dusk": ("CamVid, day to dusk", camvid_day_to_dusk),
     "propagation": ("Propagation on real 15 Hz video", propagation),
     "overhead": ("Overhead of push() over the network", overhead),
+    "flow_vs_opencv": ("Optical flow against OpenCV's", flow_vs_opencv),
     "choose_settings": ("Settings, chosen on generated video", choose_settings),
 }
 
 
-def generic(results: Record) -> str:
-    """Any list of flat rows, as it is."""
-    rows = results.get("rows", [])
-    if not rows:
-        return ""
-    columns = list(rows[0])
-    cells = [
-        [f"{v:.3g}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)] for row in rows
-    ]
-    return table(columns, cells)
-
-
 def main() -> None:
     parts = ["# Benchmarks\n\nMade by `python benchmarks/make_tables.py` from `benchmarks/results/`; do not edit."]
-    files = sorted(
-        RESULTS.glob("*.json"), key=lambda f: (list(TABLES).index(f.stem) if f.stem in TABLES else 99, f.stem)
-    )
-    for file in files:
+    for name, (title, make) in TABLES.items():
+        file = RESULTS / f"{name}.json"
+        if not file.is_file():
+            continue
         record = json.loads(file.read_text(encoding="utf-8"))
-        title, make = TABLES.get(file.stem, (file.stem.replace("_", " "), generic))
         machine = record["machine"]
-        where = f"`benchmarks/{file.stem}.py`, commit {record['commit']}, {record['date']}, {machine['processor']}, "
+        where = f"`benchmarks/{name}.py`, commit {record['commit']}, {record['date']}, {machine['processor']}, "
         where += f"{machine['cores']} cores"
         parts.append(f"## {title}\n\n{where}\n\n{make(record['results'])}")
     out = ROOT / "BENCHMARKS.md"
