@@ -136,7 +136,7 @@ def _write_overlay(out: Path, source: Checkpoint, held_out: VideoDataset) -> Non
             labels = segmenter.push(frame).labels
             picture = _panels(frame, before(frame), labels, colors)
             writer.write(picture)
-            if index == frames[len(frames) // 2]:
+            if index == frames[3 * len(frames) // 5]:
                 save_picture(picture, out / "overlay.png")
 
 
