@@ -24,8 +24,9 @@ from stpl.data.dataset import VideoDataset
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.evaluate import evaluate_checkpoint
-from stpl.train.adapt import AdaptConfig, adapt
+from stpl.train.adapt import adapt
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from stpl.train.config import AdaptConfig
 from stpl.train.run import CONFIG_FILE, run_folder
 from stpl.train.source import SourceConfig, train_source
 

@@ -21,8 +21,9 @@ from stpl.data.dataset import VideoDataset
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.evaluate import evaluate_checkpoint
-from stpl.train.adapt import AdaptConfig, adapt
+from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.config import AdaptConfig
 
 DOMAINS = {
     "dusk": "synthstreet:?domain=dusk&seed=500&sequences=4&frames=31&fps=3&size=240x320",

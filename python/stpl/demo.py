@@ -21,9 +21,11 @@ from stpl.export.bundle import ExportResult, export_bundle
 from stpl.report.adaptation import Sample, add_calibration, add_samples, add_training, read_events
 from stpl.report.html import Report
 from stpl.report.pictures import Panel, save_picture, side_by_side
-from stpl.train.adapt import AdaptConfig, adapt, spread
+from stpl.train.adapt import adapt
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from stpl.train.config import AdaptConfig
 from stpl.train.run import run_folder
+from stpl.train.stages import spread
 from stpl_rt.video import VideoWriter
 
 SOURCE = Path("models") / "street-day"

@@ -59,9 +59,9 @@ def adapt(
 
     from stpl.config import load_config
     from stpl.data.specs import open_dataset
-    from stpl.train.adapt import AdaptConfig
     from stpl.train.adapt import adapt as run_adaptation
     from stpl.train.checkpoint import load_checkpoint
+    from stpl.train.config import AdaptConfig
     from stpl.train.run import run_folder
 
     settings = load_config(
@@ -97,7 +97,7 @@ def _samples(source: Checkpoint, adapted: Checkpoint, target: VideoDataset) -> l
     """A few frames of the target, spread over the video, with the labels of both models."""
     from stpl.evaluate import Predictor
     from stpl.report.adaptation import Sample
-    from stpl.train.adapt import spread
+    from stpl.train.stages import spread
 
     before, after = Predictor(source), Predictor(adapted)
     samples = []

@@ -113,7 +113,7 @@ def _refuse_unsupported(precision: str, tensorrt: bool) -> None:
 
 def _frames(data: str | None, count: int) -> list[Image]:
     from stpl.data.specs import open_dataset
-    from stpl.train.adapt import spread
+    from stpl.train.stages import spread
 
     dataset = open_dataset(data or GENERATED_FRAMES)
     return [dataset.frame(index) for index in spread(len(dataset), count)]

@@ -17,10 +17,13 @@ from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.errors import UserError
 from stpl.method.calibration import CalibrationConfig
-from stpl.train.adapt import AdaptConfig, adapt, build_objective, spread
+from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint, save_checkpoint
+from stpl.train.config import AdaptConfig
+from stpl.train.objectives import build_objective
 from stpl.train.run import RESUME_FILE, run_folder
 from stpl.train.source import SourceConfig, train_source
+from stpl.train.stages import spread
 
 INPUT = InputConfig(height=48, width=64)
 SOURCE = SourceConfig(input=INPUT, crop=(32, 48), steps=3, batch_size=2, seed=1, save_every=2)

@@ -10,22 +10,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stpl.data.classes import IGNORE_ID
+from stpl.method.objective import Objective
 from stpl.method.pseudo_labels import PseudoLabeller, PseudoLabels
+from stpl.method.views import Views
 from stpl.models.protocol import SegmentationModel
-
-
-@dataclass(frozen=True)
-class Views:
-    """A pair of frames, clean and augmented alike; all ``(N, 3, H, W)`` but ``flow`` ``(N, 2, H, W)``, t into t-1."""
-
-    present: Tensor
-    past: Tensor
-    present_augmented: Tensor
-    past_augmented: Tensor
-    flow: Tensor
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class SelfTrainingTerms:
     augmented_features: Tensor
 
 
-class SelfTraining(nn.Module):
+class SelfTraining(Objective):
     """Cross-entropy of the student on the augmented frame t against the teacher's labels of the clean one.
 
     Gradients reach the student alone; the teacher only follows it.

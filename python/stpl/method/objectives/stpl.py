@@ -16,11 +16,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from stpl.config import Config
 from stpl.method.contrast import Denominator, contrast_loss, sample_pixels
-from stpl.method.self_training import SelfTraining, SelfTrainingTerms, Views
+from stpl.method.objective import Objective
+from stpl.method.objectives.self_training import SelfTraining, SelfTrainingTerms
+from stpl.method.views import Views
 from stpl.models.fusion import Fusion, FusionKind
 from stpl.models.projection import ProjectionHead
 from stpl.models.protocol import SegmentationModel
@@ -43,7 +45,7 @@ class ContrastConfig(Config):
     """Whether gradients flow into the encoding of frame t-1."""
 
 
-class Stpl(nn.Module):
+class Stpl(Objective):
     """L = L_self-training + weight * L_contrast.
 
     Pseudo-labels come from the decoder on the clean frame t and index both views. The decoder sees z_t alone.

@@ -1,0 +1,1 @@
+"""The ways of training without labels, one a file."""

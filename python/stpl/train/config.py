@@ -1,0 +1,49 @@
+"""Everything that an adaptation depends on, but the source checkpoint and the video."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from stpl.config import Config
+from stpl.errors import unknown_name
+from stpl.method.augment import AugmentationConfig
+from stpl.method.batch_norm import BatchNormConfig
+from stpl.method.calibration import CalibrationConfig
+from stpl.method.objectives.stpl import ContrastConfig
+from stpl.method.pseudo_labels import PseudoLabelConfig
+
+Method = Literal["source", "bn", "self-training", "temporal", "spatial", "spatial+temporal", "stpl"]
+METHODS: tuple[str, ...] = get_args(Method)
+UNTRAINED = ("source", "bn")
+"""Methods that take no training step: the source model as it is; calibration and batch-norm statistics alone."""
+
+
+class AdaptConfig(Config):
+    """The settings of one adaptation; every field can be set by YAML and ``key=value``."""
+
+    method: Method = "stpl"
+    steps: int = Field(100, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    ema_decay: float = Field(0.98, ge=0, lt=1)
+    """Of the teacher, a step; the teacher is what comes out."""
+    precision: Literal["f32", "bf16"] = "f32"
+    seed: int = Field(0, ge=0)
+    snapshot_every: int = Field(25, ge=1)
+    save_every: int = Field(50, ge=1)
+    """Steps between resumable saves."""
+    calibration: CalibrationConfig = CalibrationConfig()
+    batch_norm: BatchNormConfig = BatchNormConfig()
+    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
+    contrast: ContrastConfig = ContrastConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _known_method(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in METHODS:
+            raise ValueError(str(unknown_name("method", value, METHODS)))
+        return value
