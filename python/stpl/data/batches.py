@@ -15,6 +15,7 @@ from torch import Tensor
 
 import stpl_rt
 from stpl.data.dataset import VideoDataset
+from stpl.metrics import resize_flow
 
 T = TypeVar("T")
 
@@ -109,7 +110,11 @@ class PreparedVideo:
         past = self.dataset.previous(index)
         if past is None:
             raise ValueError(f"frame {index} of {self.dataset.name}: expected a predecessor; it opens its sequence")
-        flow = self._flow(self.luma(index).numpy(), self.luma(past).numpy())
+        stored = self.dataset.stored_flow(index)
+        if stored is not None:
+            flow = resize_flow(stored, self.spec.height, self.spec.width)
+        else:
+            flow = self._flow(self.luma(index).numpy(), self.luma(past).numpy())
         return torch.from_numpy(flow).permute(2, 0, 1).contiguous()
 
     def _cached(self, kind: str, index: int, make: Callable[[], Tensor]) -> Tensor:

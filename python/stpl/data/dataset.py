@@ -75,3 +75,9 @@ class VideoDataset(ABC):
         """The true flow from this frame into `previous(index)`, (H, W, 2) float32; None where it is not known."""
         self.frame_id(index)  # an index out of range is an error here too
         return None
+
+    def stored_flow(self, index: int) -> Flow | None:
+        """Flow from this frame into `previous(index)` that comes with the data: on a grid of its own, (h, w, 2) float32
+        in that grid's pixels. None where there is none, and flow has to be computed."""
+        self.frame_id(index)
+        return None

@@ -41,3 +41,6 @@ class InMemory(VideoDataset):
 
     def exact_flow(self, index: int) -> Flow | None:
         return self._dataset.exact_flow(index)
+
+    def stored_flow(self, index: int) -> Flow | None:
+        return self._dataset.stored_flow(index)

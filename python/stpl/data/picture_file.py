@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 
 from stpl.data.dataset import Image, LabelMap
 from stpl.errors import UserError
@@ -57,6 +58,17 @@ def read_ids(path: Path) -> LabelMap:
                 f"cannot use label {path}: expected an 8-bit grey or palette PNG of class ids, found {bits}-bit {kind}"
             )
         return np.array(picture, dtype=np.uint8)
+
+
+def resized(
+    picture: NDArray[np.uint8],
+    size: tuple[int, int] | None,
+    resampling: PIL.Image.Resampling = PIL.Image.Resampling.BICUBIC,
+) -> NDArray[np.uint8]:
+    """A picture or label brought to (height, width) by Pillow, as published protocols have it; itself for None."""
+    if size is None or picture.shape[:2] == size:
+        return picture
+    return np.array(PIL.Image.fromarray(picture).resize((size[1], size[0]), resampling), dtype=np.uint8)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,8 +19,9 @@ def open_dataset(spec: str, *, need_labels: bool = False) -> VideoDataset:
     """Opens the data set that `spec` names.
 
     Args:
-        spec: `folder:ROOT[?sequences=glob,glob…]`, `synthstreet:?domain=…&seed=…`, or a path to a video file, a folder
-            of frames or a folder of videos. `%XX` in values stands for the character of that code.
+        spec: `folder:ROOT[?sequences=glob,glob…]`, `synthstreet:?domain=…&seed=…`, `cityscapes-seq:ROOT[?split=…]`,
+            `viper:ROOT`, `synthia-seq:ROOT`, or a path to a video file, a folder of frames or a folder of videos.
+            `%XX` in values stands for the character of that code.
         need_labels: Refuse data without any label.
 
     Raises UserError for an unknown format or key (naming the nearest right one), a missing path, and unusable data.
@@ -83,9 +84,7 @@ def _parse_query(text: str, spec: str) -> Query:
 
 
 def _open_folder(root: str, query: Query) -> VideoDataset:
-    for key in query:
-        if key != "sequences":
-            raise unknown_name("key of format folder", key, ["sequences"])
+    _refuse_unknown("folder", query, ("sequences",))
     if not root:
         raise UserError(f"expected a folder after 'folder:', found nothing; as in {_EXAMPLES['folder']}")
     path = Path(root).expanduser()
@@ -103,5 +102,81 @@ def _open_synthstreet(root: str, query: Query) -> VideoDataset:
     return SynthStreet.from_query(query)
 
 
-_FORMATS: dict[str, Callable[[str, Query], VideoDataset]] = {"folder": _open_folder, "synthstreet": _open_synthstreet}
-_EXAMPLES = {"folder": "folder:data/town?sequences=dusk_*", "synthstreet": "synthstreet:?domain=dusk&seed=1"}
+def _open_cityscapes_seq(root: str, query: Query) -> VideoDataset:
+    from stpl.data.cityscapes_seq import CityscapesSeq
+
+    _refuse_unknown("cityscapes-seq", query, ("split", "classes", "size", "context", "flow"))
+    return CityscapesSeq(
+        _root("cityscapes-seq", root),
+        query.get("split", "val"),
+        query.get("classes", "cityscapes"),
+        size=_size(query),
+        context=_context(query),
+        flow=_folder(query, "flow"),
+    )
+
+
+def _open_viper(root: str, query: Query) -> VideoDataset:
+    from stpl.data.viper import Viper
+
+    _refuse_unknown("viper", query, ("context", "flow"))
+    return Viper(_root("viper", root), context=_context(query), flow=_folder(query, "flow"))
+
+
+def _open_synthia_seq(root: str, query: Query) -> VideoDataset:
+    from stpl.data.synthia_seq import SynthiaSeq
+
+    _refuse_unknown("synthia-seq", query, ("context", "flow"))
+    return SynthiaSeq(_root("synthia-seq", root), context=_context(query), flow=_folder(query, "flow"))
+
+
+def _refuse_unknown(name: str, query: Query, known: Sequence[str]) -> None:
+    for key in query:
+        if key not in known:
+            raise unknown_name(f"key of format {name}", key, known)
+
+
+def _root(name: str, root: str) -> Path:
+    if not root:
+        raise UserError(f"expected a folder after '{name}:', found nothing; as in {_EXAMPLES[name]}")
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise UserError(
+            f"expected the folder of the data set at {root}, found {'a file' if path.exists() else 'nothing'}"
+        )
+    return path
+
+
+def _folder(query: Query, key: str) -> Path | None:
+    return Path(query[key]).expanduser() if key in query else None
+
+
+def _context(query: Query) -> int | None:
+    text = query.get("context")
+    if text is not None and not (text.isdecimal() and int(text) >= 1):
+        raise UserError(f"context: expected how many frames before each labelled one, 1 or more; found '{text}'")
+    return None if text is None else int(text)
+
+
+def _size(query: Query) -> tuple[int, int] | None:
+    text = query.get("size")
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text) if text is not None else None
+    if text is not None and match is None:
+        raise UserError(f"size: expected HEIGHTxWIDTH, as in 512x1024; found '{text}'")
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
+_FORMATS: dict[str, Callable[[str, Query], VideoDataset]] = {
+    "folder": _open_folder,
+    "synthstreet": _open_synthstreet,
+    "cityscapes-seq": _open_cityscapes_seq,
+    "viper": _open_viper,
+    "synthia-seq": _open_synthia_seq,
+}
+_EXAMPLES = {
+    "folder": "folder:data/town?sequences=dusk_*",
+    "synthstreet": "synthstreet:?domain=dusk&seed=1",
+    "cityscapes-seq": "cityscapes-seq:data/Cityscapes?split=val&classes=viper",
+    "viper": "viper:data/Viper?context=1",
+    "synthia-seq": "synthia-seq:data/SynthiaSeq?context=1",
+}
