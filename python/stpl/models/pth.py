@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ SUFFIXES = (".pth", ".pt")
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 # What DistributedDataParallel and torch.compile put before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
-_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+) was not an allowed|class ([\w.]+) \(|function ([\w.]+)")
+_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_EXPECTED = "expected tensors by name and nothing else"
+_BROKEN = "expected a PyTorch weight file; it is truncated or of another kind"
 _SAVE_AGAIN = (
     "Where the file is trusted, load it with the program that wrote it and save the weights alone: "
     "torch.save(model.state_dict(), file)"
@@ -89,34 +92,30 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: expected a PyTorch weight file ({' or '.join(SUFFIXES)}); found none")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on pickle protocols and archives: what matters is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise _refusal(path, error) from None
+        raise _refusal(path, str(error)) from None
     except Exception as error:
         # Broken archives surface as RuntimeError, EOFError, KeyError, UnicodeDecodeError, ... by where they broke.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "TorchScript" in str(error):
-            raise UserError(
-                f"{path}: expected the weights alone (a state dict); found a TorchScript program. {_SAVE_AGAIN}"
-            ) from None
-        raise UserError(
-            f"{path}: expected a PyTorch weight file; it is truncated or of another kind ({reason})"
-        ) from None
+            raise UserError(f"{path}: {_EXPECTED}; found a TorchScript program. {_SAVE_AGAIN}") from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"{path}: {_BROKEN} ({reason})") from None
 
 
-def _refusal(path: Path, error: pickle.UnpicklingError) -> UserError:
+def _refusal(path: Path, text: str) -> UserError:
     """Names what the safe reader refused: it says so in a long text of advice that is not ours to give."""
-    text = str(error)
     match = _REFUSED_GLOBAL.search(text)
-    if match is None:
-        if "Unsupported" not in text and "Can only" not in text and "Trying to" not in text:
-            return UserError(f"{path}: expected a PyTorch weight file; it is truncated or of another kind")
-        return UserError(f"{path}: expected tensors by name and nothing else; found other objects. {_SAVE_AGAIN}")
-    name = next(group for group in match.groups() if group)
-    return UserError(
-        f"{path}: expected tensors by name and nothing else; found the Python object {name!r}, "
-        f"which is not unpickled because it could run code. {_SAVE_AGAIN}"
-    )
+    if match is not None:
+        return UserError(
+            f"{path}: {_EXPECTED}; found the Python object '{match[1]}', which is not unpickled because it could run "
+            f"code. {_SAVE_AGAIN}"
+        )
+    if "Unsupported operand" in text:  # an opcode that torch.save never writes
+        return UserError(f"{path}: {_BROKEN}")
+    return UserError(f"{path}: {_EXPECTED}; found other Python objects. {_SAVE_AGAIN}")
 
 
 def _is_state_dict(value: Any) -> bool:
