@@ -7,9 +7,10 @@ from collections.abc import Callable
 from torch import nn
 
 from stpl.errors import unknown_name
+from stpl.models.accel_deeplabv2 import AccelDeepLabV2
 from stpl.models.compact import CompactNet
 
-MODELS: dict[str, Callable[[int], nn.Module]] = {"compact": CompactNet}
+MODELS: dict[str, Callable[[int], nn.Module]] = {"accel_deeplabv2": AccelDeepLabV2, "compact": CompactNet}
 
 
 def build_model(name: str, num_classes: int) -> nn.Module:
