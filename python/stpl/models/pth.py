@@ -23,6 +23,7 @@ from stpl.errors import UserError
 SUFFIXES = (".pth", ".pt")
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
+_DEEPEST = 3  # containers within containers; a file may also hold one that contains itself
 # What DistributedDataParallel and torch.compile put before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
 _REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
@@ -46,10 +47,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: missing, truncated or of another kind; holds something else than tensors; or is not a state dict.
     """
-    content = _load(path)
-    found = content
-    inside = ""
-    while isinstance(found, Mapping) and not _is_state_dict(found):
+    found, inside = _load(path), ""
+    for _ in range(_DEEPEST):
+        if not isinstance(found, Mapping) or _is_state_dict(found):
+            break
         key = next((name for name in _CONTAINERS if isinstance(found.get(name), Mapping)), None)
         if key is None:
             break
@@ -67,7 +68,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def without_wrappers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors, their names without ``module.`` and ``_orig_mod.`` where every name has them."""
     names = list(weights)
-    while prefix := next((p for p in _WRAPPERS if all(name.startswith(p) for name in names)), None):
+    while names and (prefix := next((p for p in _WRAPPERS if all(name.startswith(p) for name in names)), None)):
         names = [name.removeprefix(prefix) for name in names]
     return dict(zip(names, weights.values(), strict=True))
 

@@ -34,6 +34,19 @@ def test_a_state_dict_is_read_as_it_was_saved(zipped: bool, suffix: str, tmp_pat
     assert_same(read_state_dict(file), WEIGHTS)
 
 
+def test_strings_of_python_2_are_read_as_names(tmp_path: Path) -> None:
+    file = tmp_path / "a.pth"
+    torch.save(WEIGHTS, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    for text in (*WEIGHTS, "storage", "cpu"):
+        new = b"X" + len(text).to_bytes(4, "little") + text.encode()  # BINUNICODE
+        old = b"U" + len(text).to_bytes(1, "little") + text.encode()  # SHORT_BINSTRING
+        assert new in content
+        content = content.replace(new, old)
+    file.write_bytes(content)
+    assert_same(read_state_dict(file), WEIGHTS)
+
+
 def test_a_module_s_own_state_dict_is_read_without_its_gradients(tmp_path: Path) -> None:
     layer = nn.Linear(3, 2)
     torch.save(dict(layer.named_parameters()), tmp_path / "a.pth")  # parameters, not tensors
@@ -54,6 +67,14 @@ def test_containers_within_containers_are_unwrapped(tmp_path: Path) -> None:
     assert_same(read_state_dict(tmp_path / "a.pth"), WEIGHTS)
 
 
+def test_a_container_within_itself_is_refused(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"epoch": 1}
+    content["model"] = content
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="expected a state dict"):
+        read_state_dict(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "module.module."])
 def test_wrappers_prefixes_are_taken_off(prefix: str, tmp_path: Path) -> None:
     torch.save({"state_dict": {prefix + name: tensor for name, tensor in WEIGHTS.items()}}, tmp_path / "a.pth")
@@ -63,6 +84,7 @@ def test_wrappers_prefixes_are_taken_off(prefix: str, tmp_path: Path) -> None:
 def test_a_submodule_called_module_keeps_its_name() -> None:
     weights = {"module.weight": torch.zeros(1), "head.weight": torch.zeros(1)}
     assert list(without_wrappers(weights)) == list(weights)
+    assert without_wrappers({}) == {}
 
 
 class RunsWhenUnpickled:
