@@ -75,7 +75,7 @@ def test_relative_and_home_paths(write_folder, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("foldr:/data", "unknown data format 'foldr': did you mean 'folder'.* Expected one of: folder, synthstreet"),
+        ("foldr:/data", "unknown data format 'foldr': did you mean 'folder'.* Expected one of: cityscapes-seq, folder"),
         ("cityscape:/data", "unknown data format 'cityscape'"),
         ("rtsp://camera/1", "unknown data format 'rtsp'"),
         ("/nowhere/at/all", "cannot open '/nowhere/at/all': no such file or folder"),
