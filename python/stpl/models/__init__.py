@@ -4,7 +4,7 @@ from stpl.models.accel_deeplabv2 import AccelDeepLabV2, PairLogits
 from stpl.models.compact import CompactNet
 from stpl.models.fusion import Fusion, FusionKind
 from stpl.models.projection import ProjectionHead
-from stpl.models.protocol import SegmentationModel
+from stpl.models.protocol import SegmentationModel, aligns_corners
 from stpl.models.pth import read_state_dict
 from stpl.models.registry import MODELS, build_model
 from stpl.models.warp import resize_flow, warp
@@ -18,6 +18,7 @@ __all__ = [
     "PairLogits",
     "ProjectionHead",
     "SegmentationModel",
+    "aligns_corners",
     "build_model",
     "read_state_dict",
     "resize_flow",

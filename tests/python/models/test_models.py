@@ -8,7 +8,7 @@ import torch
 
 import stpl_rt
 from stpl.errors import UserError
-from stpl.models import MODELS, CompactNet, Fusion, SegmentationModel, build_model, resize_flow, warp
+from stpl.models import CompactNet, Fusion, SegmentationModel, build_model, resize_flow, warp
 
 
 def test_compact_has_one_to_two_million_parameters_and_logits_at_a_quarter():
@@ -26,7 +26,7 @@ def test_compact_takes_any_size(size):
     assert logits.shape[-2:] == (-(-height // 4), -(-width // 4))
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", ["compact", "pidnet-s", "segformer-b0"])
 def test_forward_is_logits_of_features(name):
     model = build_model(name, 7).eval()
     assert isinstance(model, SegmentationModel)
