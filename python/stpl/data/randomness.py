@@ -1,15 +1,45 @@
-"""Random numbers keyed by seed and step, so that a resumed run goes on exactly as an uninterrupted one."""
+"""Random numbers keyed by seed, step and sample.
+
+So a resumed run goes on exactly as an uninterrupted one, and what happens to a sample does not depend on which
+process, or which part of an accumulated batch, it falls to.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seeds torch's global generator (augmentation, sampling) for one training step."""
-    entropy = np.random.SeedSequence((seed, step)).generate_state(2, np.uint32)
-    torch.manual_seed(int(entropy[0]) << 32 | int(entropy[1]))
+def key_seed(*key: int) -> int:
+    """A 64-bit seed from integers >= 0; different keys give unrelated seeds."""
+    entropy = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    return int(entropy[0]) << 32 | int(entropy[1])
+
+
+def seed_step(seed: int, step: int, process: int = 0) -> None:
+    """Seeds torch's global generator (dropout and the like) for one training step of one process."""
+    torch.manual_seed(key_seed(seed, step, process))
+
+
+def sample_generator(seed: int, step: int, sample: int) -> torch.Generator:
+    """The random numbers of one sample at one step, drawn on the CPU: the same on every device.
+
+    Args:
+        sample: its place in the whole batch of that step, 0 .. batch_size - 1.
+    """
+    # A fourth number sets these keys apart from those of seed_step.
+    return torch.Generator().manual_seed(key_seed(seed, step, sample, 1))
+
+
+def uniform(
+    generators: Sequence[torch.Generator | None], shape: Sequence[int], device: torch.device | str = "cpu"
+) -> Tensor:
+    """``(N, *shape)`` float32 in [0, 1): a row from each generator; None draws from torch's global one."""
+    rows = [torch.rand(tuple(shape), generator=generator) for generator in generators]
+    return torch.stack(rows).to(device)
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> list[int]:
