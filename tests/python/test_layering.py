@@ -21,7 +21,7 @@ PYTHON_LAYERS = {
     **dict.fromkeys(("data", "models", "metrics"), 1),
     "method": 2,
     "train": 3,
-    **dict.fromkeys(("export", "report", "evaluate"), 4),
+    **dict.fromkeys(("export", "report", "evaluate", "benchmark"), 4),
     **dict.fromkeys(("demo", "cli"), 5),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)

@@ -1,0 +1,1 @@
+"""The published benchmarks of video domain adaptation, from data to table."""
