@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import stpl_rt
+from stpl.data.class_map import ClassMap, ClassOption, match_classes
 from stpl.data.classes import ClassSet
 from stpl.data.dataset import Image, LabelMap, VideoDataset
 from stpl.errors import UserError
 from stpl.metrics import ConfusionMatrix, TemporalConsistency, VideoConsistency
+from stpl.models.protocol import aligns_corners
 from stpl.timing import Timing
 from stpl.train.checkpoint import Checkpoint
 
@@ -88,6 +90,7 @@ class Predictor:
             )
         self.input = checkpoint.input.spec()
         self._model = checkpoint.build()
+        self._align_corners = aligns_corners(self._model)
 
     def __call__(self, frame: Image) -> LabelMap:
         """Labels (H, W) uint8 of a frame, uint8 (H, W, 3) RGB, at its own resolution."""
@@ -95,7 +98,9 @@ class Predictor:
         with torch.inference_mode():
             logits = self._model(prepared)[0].float().contiguous().numpy()
         size = (frame.shape[0], frame.shape[1])
-        labels: LabelMap = stpl_rt.sample_argmax(logits, size, input_size=(self.input.height, self.input.width))
+        labels: LabelMap = stpl_rt.sample_argmax(
+            logits, size, align_corners=self._align_corners, input_size=(self.input.height, self.input.width)
+        )
         return labels
 
 
@@ -121,6 +126,7 @@ def evaluate_checkpoint(
     *,
     temporal: bool = False,
     progress: bool = False,
+    class_option: ClassOption | None = None,
 ) -> Evaluation:
     """Evaluates a checkpoint on labelled frames, each at its own resolution.
 
@@ -128,16 +134,19 @@ def evaluate_checkpoint(
         frames: indices of labelled frames; all of them where None.
         temporal: also predict each frame's predecessor, for temporal consistency.
         progress: show a progress bar.
+        class_option: which class of the model is which of the data's, where their names differ. What the model says
+            is mapped, not its scores; a class that the data does not have counts as wrong.
 
     Raises:
         UserError: no labels, or classes other than the checkpoint's.
     """
-    chosen = labelled_frames(data, checkpoint.classes, frames)
+    class_map = _class_map(data, checkpoint.classes, class_option)
+    chosen = labelled_frames(data, checkpoint.classes if class_map is None else class_map.data, frames)
     predict = Predictor(checkpoint)
     wanted = set(chosen)
     if temporal:
         wanted |= {past for past in map(data.previous, chosen) if past is not None}
-    tally = _Tally(checkpoint.classes, data, set(chosen), predict.input if temporal else None)
+    tally = _Tally(checkpoint.classes, data, set(chosen), predict.input if temporal else None, class_map)
     for index in _with_progress(sorted(wanted), f"evaluating on {data.name}", progress):
         frame = data.frame(index)
         tally.add(index, frame, _Framewise(predict(frame)))
@@ -153,6 +162,7 @@ def evaluate_bundle(
     threads: int = 0,
     temporal: bool = True,
     progress: bool = False,
+    class_option: ClassOption | None = None,
 ) -> Evaluation:
     """Runs a bundle over the video and evaluates it where there are labels.
 
@@ -165,6 +175,7 @@ def evaluate_bundle(
         threads: 0: the cores this process may use.
         temporal: also measure temporal consistency.
         progress: show a progress bar.
+        class_option: as for :func:`evaluate_checkpoint`.
 
     Raises:
         UserError: no labels, or classes other than the bundle's.
@@ -175,8 +186,9 @@ def evaluate_bundle(
     classes = ClassSet(
         tuple(info.name for info in infos), tuple((info.color[0], info.color[1], info.color[2]) for info in infos)
     )
-    chosen = labelled_frames(data, classes, frames)
-    tally = _Tally(classes, data, set(chosen), segmenter.bundle.input if temporal else None)
+    class_map = _class_map(data, classes, class_option)
+    chosen = labelled_frames(data, classes if class_map is None else class_map.data, frames)
+    tally = _Tally(classes, data, set(chosen), segmenter.bundle.input if temporal else None, class_map)
     times: dict[bool, list[float]] = {True: [], False: []}
     for index in _with_progress(_played(data, chosen), f"{segmenter.schedule} on {data.name}", progress):
         frame = data.frame(index)
@@ -199,7 +211,7 @@ def labelled_frames(data: VideoDataset, classes: ClassSet, frames: Sequence[int]
     if data.classes.names != classes.names:
         raise UserError(
             f"{data.name}: expected the model's classes ({', '.join(classes.names)}); "
-            f"found ({', '.join(data.classes.names)})"
+            f"found ({', '.join(data.classes.names)}); --classes says which is which (docs/models.md)"
         )
     if frames is None:
         return known
@@ -209,12 +221,27 @@ def labelled_frames(data: VideoDataset, classes: ClassSet, frames: Sequence[int]
     return sorted(set(frames))
 
 
+def _class_map(data: VideoDataset, classes: ClassSet, option: ClassOption | None) -> ClassMap | None:
+    """The model's classes among the data's, or None where they are the same ones anyway."""
+    if option is None or not option.maps or data.classes is None:
+        return None
+    return match_classes(classes, data.classes, option)
+
+
 class _Tally:
-    """Counts frames as they come, in order."""
+    """Counts frames as they come, in order; predictions and labels in the data's classes where there is a map."""
 
     def __init__(
-        self, classes: ClassSet, data: VideoDataset, chosen: set[int], flow_input: stpl_rt.InputSpec | None
+        self,
+        classes: ClassSet,
+        data: VideoDataset,
+        chosen: set[int],
+        flow_input: stpl_rt.InputSpec | None,
+        class_map: ClassMap | None,
     ) -> None:
+        classes = classes if class_map is None else class_map.scored
+        self._predictions = None if class_map is None else class_map.of_predictions()
+        self._labels = None if class_map is None else class_map.of_labels()
         self._data = data
         self._chosen = chosen
         self._flow_input = flow_input
@@ -228,13 +255,15 @@ class _Tally:
         """Counts the prediction of frame ``index``."""
         follows = self._past is not None and self._past[0] == self._data.previous(index)
         label = self._data.label(index) if index in self._chosen else None
+        said = output.labels if self._predictions is None else self._predictions[output.labels]
+        label = label if label is None or self._labels is None else self._labels[label]
         if self._flow_input is not None:
-            self._add_consistency(index, frame, output.labels, follows)
-            self._video.update(output.labels, label, new_sequence=not follows)
+            self._add_consistency(index, frame, said, follows)
+            self._video.update(said, label, new_sequence=not follows)
         if label is None:
             return
         matrix = ConfusionMatrix(len(self._result.classes))
-        matrix.update(output.labels, label)
+        matrix.update(said, label)
         self._result.confusion.merge(matrix)
         age = self._result.by_age.setdefault(output.age, ConfusionMatrix(len(self._result.classes)))
         age.merge(matrix)

@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from stpl.data.dataset import Image
 from stpl.errors import UserError
 from stpl.export.onnx import INPUT_NAME, OUTPUT_NAME, ExportedNetwork, export_onnx
 from stpl.export.parity import Parity, measure_parity
+from stpl.models.protocol import aligns_corners
 from stpl.train.checkpoint import Checkpoint
 
 SCHEMA_VERSION = 1
@@ -75,7 +76,14 @@ def export_bundle(
     try:
         model = checkpoint.build()
         network = export_onnx(model, checkpoint.input.height, checkpoint.input.width, folder / NETWORK)
-        manifest = make_manifest(checkpoint, network, name or _plain_name(out), schedule, provenance or {})
+        manifest = make_manifest(
+            checkpoint,
+            network,
+            name or _plain_name(out),
+            schedule,
+            provenance or {},
+            align_corners=aligns_corners(model),
+        )
         (folder / MANIFEST).write_text(_as_text(manifest), encoding="utf-8")
         parity = measure_parity(model, folder, frames)
         parity.require()
@@ -97,9 +105,15 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 
 def make_manifest(
-    checkpoint: Checkpoint, network: ExportedNetwork, name: str, schedule: str, provenance: dict[str, Any]
+    checkpoint: Checkpoint,
+    network: ExportedNetwork,
+    name: str,
+    schedule: str,
+    provenance: dict[str, Any],
+    *,
+    align_corners: bool = False,
 ) -> dict[str, Any]:
-    """The manifest of a bundle, as docs/bundle.md describes it."""
+    """The manifest of a bundle, as docs/bundle.md describes it; ``align_corners`` says how the logits lie."""
     spec = checkpoint.input
     _, classes, height, width = network.logits_shape
     if classes != len(checkpoint.classes):
@@ -115,14 +129,14 @@ def make_manifest(
         "input": {
             "width": spec.width,
             "height": spec.height,
-            "color_order": "rgb",
+            "color_order": spec.color_order,
             "mean": list(spec.mean),
             "std": list(spec.std),
             "lut": None if spec.lut is None else [list(table) for table in spec.lut],
             "resize": spec.resize,
             "filter": spec.filter,
         },
-        "logits": {"width": width, "height": height, "align_corners": False},
+        "logits": {"width": width, "height": height, "align_corners": align_corners},
         "networks": {
             "segment": {
                 "file": network.file.name,
@@ -158,7 +172,7 @@ def _resized(checkpoint: Checkpoint, height: int, width: int) -> Checkpoint:
     if not (16 <= height <= 8192 and 16 <= width <= 8192):
         raise UserError(f"size: expected 16 to 8192 pixels a side; found {height}x{width} (height x width)")
     spec = checkpoint.input.model_copy(update={"height": height, "width": width})
-    return Checkpoint(checkpoint.arch, checkpoint.classes, spec, checkpoint.weights, checkpoint.provenance)
+    return replace(checkpoint, input=spec)
 
 
 def _plain_name(out: Path) -> str:

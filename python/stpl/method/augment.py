@@ -24,21 +24,29 @@ class AugmentationConfig(Config):
 
 
 class Colours(nn.Module):
-    """Between normalised images ``(N, 3, H, W)`` and colours in 0..1, which is what kornia augments."""
+    """Between normalised images ``(N, 3, H, W)`` and RGB colours in 0..1, which is what kornia augments.
+
+    Args:
+        mean, std: of the network's input, in units of 0..255, in ``color_order``.
+        color_order: of the images' planes, ``"rgb"`` or ``"bgr"``.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], color_order: str = "rgb") -> None:
         super().__init__()
+        self.reversed = color_order == "bgr"
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def restore(self, images: Tensor) -> Tensor:
-        return ((images * self.std + self.mean) / 255.0).clamp(0.0, 1.0)
+        colours = ((images * self.std + self.mean) / 255.0).clamp(0.0, 1.0)
+        return colours.flip(1) if self.reversed else colours
 
     def normalise(self, colours: Tensor) -> Tensor:
-        return (colours.clamp(0.0, 1.0) * 255.0 - self.mean) / self.std
+        planes = colours.flip(1) if self.reversed else colours
+        return (planes.clamp(0.0, 1.0) * 255.0 - self.mean) / self.std
 
 
 class PairAugmentation(nn.Module):
@@ -46,12 +54,14 @@ class PairAugmentation(nn.Module):
 
     Args:
         config: strengths.
-        mean, std: of the network's input, in units of 0..255.
+        mean, std, color_order: of the network's input, as for :class:`Colours`.
     """
 
-    def __init__(self, config: AugmentationConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, config: AugmentationConfig, mean: tuple[float, ...], std: tuple[float, ...], color_order: str = "rgb"
+    ) -> None:
         super().__init__()
-        self.colours = Colours(mean, std)
+        self.colours = Colours(mean, std, color_order)
         strength = config.jitter
         self.video = K.VideoSequential(
             K.ColorJitter(strength, strength, strength, strength / 4, p=config.jitter_probability),

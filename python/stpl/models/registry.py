@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stpl.errors import UserError, unknown_name
 from stpl.models.compact import CompactNet
-from stpl.models.factory import build_from_factory, is_factory
+from stpl.models.factory import build_from_factory, is_factory, try_network
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -122,12 +122,18 @@ def architecture(name: str) -> Architecture:
     return MODELS[name]
 
 
-def build_model(name: str, num_classes: int, options: Mapping[str, Any] | None = None) -> nn.Module:
+_tried: set[tuple[str, int, tuple[int, int]]] = set()
+
+
+def build_model(
+    name: str, num_classes: int, options: Mapping[str, Any] | None = None, *, size: tuple[int, int] | None = None
+) -> nn.Module:
     """A network with random weights; satisfies :class:`stpl.models.protocol.SegmentationModel`.
 
     Args:
         name: of :data:`MODELS`, or ``package.module:factory``, which imports and runs the user's code.
         options: of architectures that come in sizes (``segformer``).
+        size: (height, width) of images it will see. The user's own network is tried on one of them, once.
 
     Raises:
         UserError: no model has this name, it has no such options, or the user's factory does not give a network as
@@ -136,4 +142,8 @@ def build_model(name: str, num_classes: int, options: Mapping[str, Any] | None =
     options = dict(options or {})
     if options and not name.startswith("segformer"):
         raise UserError(f"model '{name}': expected no options; found {', '.join(options)}")
-    return architecture(name).build(num_classes, **options)
+    network = architecture(name).build(num_classes, **options)
+    if size is not None and is_factory(name) and (name, num_classes, size) not in _tried:
+        try_network(network, name, *size)
+        _tried.add((name, num_classes, size))
+    return network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from stpl.data.batches import PreparedVideo
@@ -57,9 +58,7 @@ def adapt(
     seconds = round(time.perf_counter() - started, 1)
     log.write("done", seconds=seconds)
     provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
-    result = Checkpoint(
-        adapted.arch, adapted.classes, adapted.input, adapted.weights, {**adapted.provenance, **provenance}
-    )
+    result = replace(adapted, provenance={**adapted.provenance, **provenance})
     save_checkpoint(result, out / FILE_NAME)
     (out / RESUME_FILE).unlink(missing_ok=True)
     return result

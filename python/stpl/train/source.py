@@ -20,6 +20,7 @@ from stpl.data.dataset import VideoDataset
 from stpl.data.randomness import batch_indices, seed_step
 from stpl.errors import UserError
 from stpl.method.augment import Colours
+from stpl.models.protocol import aligns_corners
 from stpl.models.registry import build_model
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.run import (
@@ -77,7 +78,7 @@ def train_source(config: SourceConfig, data: VideoDataset, out: Path, *, resume:
         require_same_run(out / RESUME_FILE, config, origin)
     write_config(config, out)
     torch.manual_seed(config.seed)
-    model = build_model(config.model, len(data.classes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_model(config.model, len(data.classes), size=config.crop).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = ResumeState({"model": model}, optimizer, config, origin)
     log = MetricsLog(out / METRICS_FILE)
@@ -115,7 +116,7 @@ class _Supervised:
         self.config = config
         self.model = model
         self.optimizer = optimizer
-        self.colours = Colours(config.input.mean, config.input.std)
+        self.colours = Colours(config.input.mean, config.input.std, config.input.color_order)
         self.jitter = K.ColorJitter(config.jitter, config.jitter, config.jitter, 0.0, p=0.8)
         self.augment = K.AugmentationSequential(
             K.RandomHorizontalFlip(p=0.5),
@@ -136,7 +137,9 @@ class _Supervised:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
             logits = self.model(images)
-        logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        logits = F.interpolate(
+            logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=aligns_corners(self.model)
+        )
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_ID)
         rate = config.learning_rate * one_cycle(step / config.steps)
         for group in self.optimizer.param_groups:

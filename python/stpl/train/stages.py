@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def calibrate_input(
     lut = None if gamma == 1.0 else gamma_lut(gamma)
     calibrated_input = _with_lut(source.input, lut)
     provenance = {**source.provenance, "calibration_gamma": gamma}
-    return Checkpoint(source.arch, source.classes, calibrated_input, source.weights, provenance)
+    return replace(source, input=calibrated_input, provenance=provenance)
 
 
 def estimate_batch_norm(

@@ -82,7 +82,9 @@ class Adaptation:
         self.config = config
         self.student = start_from.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = make_teacher(self.student)
-        self.augment = PairAugmentation(config.augmentation, start_from.input.mean, start_from.input.std)
+        self.augment = PairAugmentation(
+            config.augmentation, start_from.input.mean, start_from.input.std, start_from.input.color_order
+        )
         self.objective = build_objective(config, self.student)
         self.modules = {"student": self.student, "teacher": self.teacher, "objective": self.objective}
         parameters = [*self.objective.trainable(self.student), *self.objective.parameters()]
