@@ -9,6 +9,7 @@ import typer
 
 from stpl import __version__
 from stpl.cli.adapt import adapt
+from stpl.cli.benchmark import benchmark
 from stpl.cli.demo import demo
 from stpl.cli.doctor import doctor
 from stpl.cli.evaluate import evaluate
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (source, adapt, evaluate, export, segment, doctor, demo):
+for command in (source, adapt, evaluate, export, segment, benchmark, doctor, demo):
     app.command()(command)
 
 

@@ -1,0 +1,95 @@
+"""``stpl-adapt benchmark``: a published benchmark, from data to table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stpl.cli.errors import Interrupted
+from stpl.cli.runs import OverridesArgument
+
+TABLE_FILE = "table.md"
+
+
+def benchmark(
+    config: Annotated[Path, typer.Option("--config", metavar="YAML", help="The recipe.", show_default=False)],
+    target_root: Annotated[
+        Path, typer.Option("--target-root", metavar="DIR", help="Cityscapes-Seq.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the benchmark.", show_default=False)],
+    source_root: Annotated[
+        Path | None, typer.Option("--source-root", metavar="DIR", help="VIPER or SYNTHIA-Seq, to train on.")
+    ] = None,
+    overrides: OverridesArgument = None,
+    source_model: Annotated[
+        Path | None, typer.Option("--source-model", metavar="CHECKPOINT", help="Instead of training one.")
+    ] = None,
+    source_flow: Annotated[
+        Path | None, typer.Option("--source-flow", metavar="DIR", help="Stored flow of the source.")
+    ] = None,
+    target_flow: Annotated[
+        Path | None, typer.Option("--target-flow", metavar="DIR", help="Stored flow of the target's train split.")
+    ] = None,
+    val_flow: Annotated[
+        Path | None, typer.Option("--val-flow", metavar="DIR", help="Stored flow of the target's val split.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make parts again that were made with other settings.")
+    ] = False,
+) -> None:
+    """Runs a published benchmark, from data to table.
+
+    Trains the source model (or takes --source-model), adapts it by each method and seed of the recipe, scores every
+    snapshot as the released baselines do it, and writes table.md and results.json to --out. What is finished is not
+    made again: after Ctrl-C the same command goes on.
+
+    \b
+    Example:
+      stpl-adapt benchmark --config models/viper_to_cityscapes.yaml --source-root data/Viper \\
+          --target-root data/Cityscapes --out runs/viper
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from stpl.benchmark.config import BenchmarkConfig
+    from stpl.benchmark.data_roots import DataRoots
+    from stpl.benchmark.run import RESULTS_FILE, BenchmarkRun
+    from stpl.benchmark.table import HEADER, markdown, table_rows
+    from stpl.config import load_config
+
+    settings = load_config(BenchmarkConfig, config, overrides or ())
+    roots = DataRoots(target_root, source_root, source_flow, target_flow, val_flow)
+    run = BenchmarkRun(settings, roots, out, source_model=source_model, overwrite=overwrite, ticker=_ticker)
+    try:
+        scores = run()
+    except KeyboardInterrupt:
+        raise Interrupted(f"{out} holds what is finished; the same command goes on") from None
+    _write(out / TABLE_FILE, markdown(run.benchmark, scores, run.frames))
+    table = Table(title=f"{run.benchmark.title}: mIoU %", title_justify="left")
+    for name in HEADER:
+        table.add_column(name, justify="right" if name in HEADER[2:5] else "left")
+    for row in table_rows(run.benchmark, scores):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print("* found by the val labels; it chooses nothing")
+    console.print(f"[bold]{out}[/bold]: {TABLE_FILE}, {RESULTS_FILE}, and a folder for each run", highlight=False)
+
+
+@contextmanager
+def _ticker(title: str, steps: int) -> Iterator[Callable[[], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task(title, total=steps)
+        yield lambda: bar.advance(task)
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

@@ -1,0 +1,134 @@
+"""`stpl-adapt benchmark` on small data roots: from data to table, and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stpl.benchmark.evaluation import EvaluationConfig, evaluate_published
+from stpl.cli.main import run
+from stpl.data.specs import open_dataset
+from stpl.train.checkpoint import load_checkpoint
+
+from .conftest import Trees
+
+RECIPE = """\
+benchmark: viper-to-cityscapes
+methods: [bn, stpl]
+seeds: [0, 1]
+source: {input: {height: 32, width: 64}, crop: [32, 48], steps: 2, batch_size: 2}
+adapt: {steps: 4, snapshot_every: 2, batch_size: 1, calibration: {frames: 2}}
+evaluation: {height: 32, width: 64}
+"""
+
+
+@pytest.fixture
+def command(trees: Trees, tmp_path: Path) -> list[str]:
+    """The command on a VIPER of two labelled frames and a Cityscapes of two for each split."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    source = trees.viper({"001": [9, 10, 19, 20]}, {"001": [10, 20]})
+    trees.cityscapes("train", {"ulm_000000": [19], "ulm_000001": [19]}, before=1, after=0)
+    target = trees.cityscapes("val", {"lindau_000003": [19], "munster_000001": [19]}, before=1, after=0)
+    roots = ["--source-root", str(source), "--target-root", str(target)]
+    return ["benchmark", "--config", str(recipe), *roots, "--out", str(tmp_path / "out")]
+
+
+def test_from_data_to_table_once(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(command) == 0
+    out = tmp_path / "out"
+    results = json.loads((out / "results.json").read_text())
+    runs = {(entry["method"], entry["seed"]): entry for entry in results["runs"]}
+    assert set(runs) == {("source only", None), ("bn", 0), ("bn", 1), ("stpl", 0), ("stpl", 1)}
+    stpl = runs["stpl", 1]
+    assert stpl["best"]["miou"] >= max(stpl["last"]["miou"], 0)
+    assert stpl["best_step"] in (2, 4)
+    assert runs["bn", 0]["selected"] == runs["bn", 0]["last"] == runs["bn", 0]["best"]
+    data = open_dataset(f"cityscapes-seq:{tmp_path / 'Cityscapes'}?classes=viper&context=1")
+    size = EvaluationConfig(height=32, width=64)
+    selected = evaluate_published(load_checkpoint(out / "stpl-1"), data, size)
+    assert stpl["selected"]["miou"] == selected.miou
+    assert stpl["selected"]["frames"] == 2
+    page = (out / "table.md").read_text()
+    assert "| STPL | SF video |  |  | 52.5 | P |" in page
+    assert "2 labelled frames of the val split (of 500: not comparable" in page
+    assert "| stpl (ours) | SF video |" in page
+    assert "2 seeds" in page
+
+    made = {file: file.stat().st_mtime_ns for file in out.glob("*/checkpoint.safetensors")}
+    assert len(made) == 5
+    capfd.readouterr()
+    assert run([*command, "seeds=[0]"]) == 0  # fewer runs, all of them there
+    assert {file: file.stat().st_mtime_ns for file in made} == made
+    assert "scoring" not in capfd.readouterr().out
+    assert len(json.loads((out / "results.json").read_text())["runs"]) == 3
+
+    assert run([*command, "adapt.steps=2"]) == 2  # the same folder with other settings
+    assert "adapt.steps = 4; found adapt.steps = 2: make it again with --overwrite" in capfd.readouterr().err
+    assert run([*command, "adapt.steps=2", "methods=[stpl]", "seeds=[0]", "--overwrite"]) == 0
+    again = {file: file.stat().st_mtime_ns for file in made}
+    assert [file.parent.name for file in made if again[file] != made[file]] == ["stpl-0"]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = [*command, "methods=[self-training]", "seeds=[0]", "adapt.steps=30", "adapt.snapshot_every=10"]
+    assert run(one) == 0
+    whole = (tmp_path / "out" / "results.json").read_text()
+    elsewhere = tmp_path / "elsewhere"
+    again = [elsewhere.as_posix() if part == str(tmp_path / "out") else part for part in one]
+    metrics = elsewhere / "self-training-0" / "metrics.jsonl"
+
+    def interrupt_after_the_first_snapshot() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (metrics.exists() and '"snapshot"' in metrics.read_text()):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt_after_the_first_snapshot)
+    watcher.start()
+    status = run(again)
+    watcher.join()
+    assert status == 130
+    assert "the same command goes on" in capfd.readouterr().err
+    assert not (elsewhere / "results.json").exists()
+    assert run(again) == 0
+    assert (elsewhere / "results.json").read_text() == whole
+
+
+def test_a_source_model_can_be_given(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, "methods=[]"]) == 0
+    out = tmp_path / "out"
+    scored = json.loads((out / "results.json").read_text())["runs"]
+    given = ["--source-model", str(out / "source"), "--out", str(tmp_path / "given"), "methods=[]"]
+    target = ["--target-root", str(tmp_path / "Cityscapes")]
+    assert run([*command[:3], *target, *given]) == 0
+    assert json.loads((tmp_path / "given" / "results.json").read_text())["runs"] == scored
+    capfd.readouterr()
+    other = [*command[:3], *target, *given, "benchmark=synthia-to-cityscapes"]
+    assert run(other) == 2
+    assert "expected the classes of synthia-to-cityscapes" in capfd.readouterr().err
+
+
+def test_mistakes_are_named_before_anything_is_written(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def mistake(*arguments: str) -> str:
+        capfd.readouterr()
+        assert run(arguments) == 2
+        return capfd.readouterr().err
+
+    target = ["--target-root", str(tmp_path / "Cityscapes"), "--out", str(tmp_path / "out")]
+    assert "expected --source-root to train" in mistake(*command[:3], *target)
+    assert "did you mean 'adapt'" in mistake(*command, "adpt.steps=3")
+    assert "expected each one once" in mistake(*command, "seeds=[1,1]")
+    assert "benchmark" in mistake(*command, "benchmark=gta")
+    assert "expected a folder at" in mistake(*command, "--val-flow", str(tmp_path / "nowhere"))
+    assert not (tmp_path / "out").exists()
