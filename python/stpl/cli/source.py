@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,10 @@ def source(
     out: OutOption,
     overrides: OverridesArgument = None,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Architecture, such as compact.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="MODEL", help="Fine-tune this checkpoint, or this run's."),
+    ] = None,
     config: ConfigOption = None,
     seed: SeedOption = None,
     steps: StepsOption = None,
@@ -44,16 +49,18 @@ def source(
     from stpl.config import load_config
     from stpl.data.specs import open_dataset
     from stpl.models.registry import build_model
+    from stpl.train.checkpoint import load_checkpoint
     from stpl.train.run import run_folder
     from stpl.train.source import SourceConfig, train_source
 
     settings = load_config(
         SourceConfig, config, as_overrides({"model": model, "seed": seed, "steps": steps}, overrides)
     )
+    initial = None if init is None else load_checkpoint(init)
     build_model(settings.model, 1)  # an unknown name is said before anything is read
     dataset = open_dataset(data, need_labels=True)
     with run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
-        train_source(settings, dataset, out, resume=resume)
+        train_source(settings, dataset, out, resume=resume, initial=initial)
     console = Console()
     console.print(f"[bold]{out}[/bold]: checkpoint, settings and metrics", highlight=False)
     console.print(f"next: stpl-adapt adapt --model {out} --target VIDEO --out DIR", highlight=False, markup=False)

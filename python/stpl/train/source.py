@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stpl.config import Config
 from stpl.data.batches import PreparedVideo, prefetched
-from stpl.data.classes import IGNORE_ID
+from stpl.data.classes import IGNORE_ID, ClassSet
 from stpl.data.dataset import VideoDataset
 from stpl.data.randomness import batch_indices, seed_step
 from stpl.errors import UserError
@@ -59,26 +59,43 @@ class SourceConfig(Config):
     """Steps between resumable saves."""
 
 
-def train_source(config: SourceConfig, data: VideoDataset, out: Path, *, resume: bool = False) -> Checkpoint:
+def train_source(
+    config: SourceConfig,
+    data: VideoDataset,
+    out: Path,
+    *,
+    resume: bool = False,
+    initial: Checkpoint | None = None,
+) -> Checkpoint:
     """Trains ``config.model`` on the labelled frames of ``data`` and writes the run to ``out``.
+
+    Args:
+        initial: what to start from, in place of random weights: fine-tuning. Its architecture and its input take the
+            place of the configuration's; its classes must be those of the data.
 
     Returns:
         The checkpoint, also written to ``out/checkpoint.safetensors``.
 
     Raises:
-        UserError: no labelled frames, an unknown model, or a run that cannot be resumed.
+        UserError: no labelled frames, an unknown model, an initial checkpoint of other classes, or a run that cannot
+            be resumed.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
     """
     labelled = data.labelled()
     if data.classes is None or not labelled:
         raise UserError(f"{data.name}: expected labelled frames to train on; found none")
+    if initial is not None:
+        _require_classes(initial, data, data.classes)
+        config = config.model_copy(update={"model": initial.arch, "input": initial.input})
     out.mkdir(parents=True, exist_ok=True)
-    origin = {"data": data_identity(data)}
+    origin = {"data": data_identity(data), "initial model": "none" if initial is None else initial.digest}
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)
     write_config(config, out)
     torch.manual_seed(config.seed)
-    model = build_model(config.model, len(data.classes), size=config.crop).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    start_from = initial if initial is not None else Checkpoint(config.model, data.classes, config.input, {})
+    model = initial.build() if initial is not None else build_model(config.model, len(data.classes), size=config.crop)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = ResumeState({"model": model}, optimizer, config, origin)
     log = MetricsLog(out / METRICS_FILE)
@@ -105,10 +122,18 @@ def train_source(config: SourceConfig, data: VideoDataset, out: Path, *, resume:
     seconds = time.perf_counter() - started
     log.write("done", seconds=round(seconds, 1), steps=config.steps)
     provenance = {"method": "source", "data": data.name, "steps": config.steps, "seed": config.seed}
-    checkpoint = Checkpoint(config.model, data.classes, config.input, {}).with_weights(model, **provenance)
+    checkpoint = start_from.with_weights(model, **provenance)
     save_checkpoint(checkpoint, out / FILE_NAME)
     (out / RESUME_FILE).unlink(missing_ok=True)
     return checkpoint
+
+
+def _require_classes(initial: Checkpoint, data: VideoDataset, classes: ClassSet) -> None:
+    if initial.classes.names != classes.names:
+        raise UserError(
+            f"{data.name}: expected the classes of the model to start from ({', '.join(initial.classes.names)}); "
+            f"found ({', '.join(classes.names)})"
+        )
 
 
 class _Supervised:

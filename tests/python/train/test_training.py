@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from stpl.config import load_config
+from stpl.data.classes import ClassSet
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.errors import UserError
@@ -260,3 +262,21 @@ def test_value_of_the_wrong_kind_says_what_was_found():
 def test_spread_covers_both_ends():
     assert spread(100, 5) == [0, 25, 50, 74, 99]
     assert spread(3, 8) == [0, 1, 2]
+
+
+def test_fine_tuning_starts_from_the_checkpoint_and_keeps_its_input(source, tmp_path):
+    curve = tuple(range(255, -1, -1))
+    start = replace(source, input=source.input.model_copy(update={"lut": (curve, curve, curve)}))
+    config = SOURCE.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0, "input": InputConfig()})
+    tuned = train_source(config, open_dataset(DAY), tmp_path, initial=start)
+    assert tuned.input == start.input
+    trained = [name for name, _ in source.build().named_parameters()]
+    for name in trained:
+        torch.testing.assert_close(tuned.weights[name], start.weights[name])
+
+
+def test_fine_tuning_refuses_data_of_other_classes(source, tmp_path):
+    names = ("stone", *source.classes.names[1:])
+    other = replace(source, classes=ClassSet(names, source.classes.colors))
+    with pytest.raises(UserError, match=r"expected the classes of the model to start from \(stone"):
+        train_source(SOURCE, open_dataset(DAY), tmp_path, initial=other)
