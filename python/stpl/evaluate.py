@@ -37,6 +37,7 @@ class Evaluation:
         labelled_frames: frames that the confusion counts.
         key_timing: time of key frames in the runtime, None for a checkpoint.
         propagated_timing: the same of the frames between.
+        class_map: from the model's classes to the data's, where they are not the same.
     """
 
     classes: ClassSet
@@ -48,6 +49,7 @@ class Evaluation:
     key_timing: Timing | None = None
     propagated_timing: Timing | None = None
     frames_per_second: float | None = None
+    class_map: ClassMap | None = None
 
     @property
     def miou(self) -> float:
@@ -67,6 +69,7 @@ class Evaluation:
         ages = self.miou_by_age()
         return {
             **self.confusion.to_dict(self.classes.names),
+            "class_map": [] if self.class_map is None else self.class_map.report(),
             "labelled_frames": self.labelled_frames,
             "temporal_consistency": self.temporal_consistency,
             "video_consistency": self.video_consistency,
@@ -249,7 +252,7 @@ class _Tally:
         self._temporal = TemporalConsistency(len(classes))
         self._video = VideoConsistency()
         self._past: tuple[int, LabelMap, NDArray[np.uint8]] | None = None
-        self._result = Evaluation(classes, ConfusionMatrix(len(classes)))
+        self._result = Evaluation(classes, ConfusionMatrix(len(classes)), class_map=class_map)
 
     def add(self, index: int, frame: Image, output: _Output) -> None:
         """Counts the prediction of frame ``index``."""

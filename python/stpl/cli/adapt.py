@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stpl.cli.models import (
+    ArchOption,
+    ClassesOption,
+    ModelOption,
+    SizeOption,
+    class_option,
+    local_folder,
+    open_from_options,
+    with_data_classes,
+)
 from stpl.cli.runs import (
     ConfigOption,
     OutOption,
@@ -29,9 +39,7 @@ REPORT_FRAMES = 4
 
 
 def adapt(
-    model: Annotated[
-        Path, typer.Option("--model", metavar="CHECKPOINT", help="Source model: file or run.", show_default=False)
-    ],
+    model: ModelOption,
     target: Annotated[str, typer.Option("--target", metavar="SPEC", help="Unlabelled video.", show_default=False)],
     out: OutOption,
     overrides: OverridesArgument = None,
@@ -42,6 +50,9 @@ def adapt(
     seed: SeedOption = None,
     steps: StepsOption = None,
     config: ConfigOption = None,
+    arch: ArchOption = None,
+    classes: ClassesOption = None,
+    size: SizeOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -60,17 +71,17 @@ def adapt(
     from stpl.config import load_config
     from stpl.data.specs import open_dataset
     from stpl.train.adapt import adapt as run_adaptation
-    from stpl.train.checkpoint import load_checkpoint
     from stpl.train.config import AdaptConfig
     from stpl.train.run import run_folder
 
     settings = load_config(
         AdaptConfig, config, as_overrides({"method": method, "seed": seed, "steps": steps}, overrides)
     )
-    checkpoint = load_checkpoint(model)
-    checkpoint.build()  # a checkpoint of another architecture is said before anything is written
+    option = class_option(classes)
+    checkpoint = open_from_options(model, arch, option, size)
     _refuse_own_folder(model, out)
     dataset = open_dataset(target)
+    checkpoint = with_data_classes(checkpoint, dataset.classes, option)
     with run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
         adapted = run_adaptation(settings, checkpoint, dataset, out, resume=resume)
         _write_report(out, checkpoint, adapted, dataset)
@@ -79,9 +90,9 @@ def adapt(
     console.print(f"next: stpl-adapt export --model {out} --out BUNDLE", highlight=False, markup=False)
 
 
-def _refuse_own_folder(model: Path, out: Path) -> None:
-    folder = model if model.is_dir() else model.parent
-    if folder.resolve() == out.resolve():
+def _refuse_own_folder(model: str, out: Path) -> None:
+    folder = local_folder(model)
+    if folder is not None and folder.resolve() == out.resolve():
         raise UserError(f"{out}: expected another folder than that of the source model, which would be lost")
 
 

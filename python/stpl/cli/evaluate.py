@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stpl.cli.models import (
+    MODEL_KINDS,
+    ArchOption,
+    ClassesOption,
+    SizeOption,
+    class_option,
+    open_from_options,
+    show_classes,
+)
 from stpl.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from stpl.data.class_map import ClassOption
     from stpl.data.dataset import VideoDataset
     from stpl.evaluate import Evaluation
     from stpl.timing import Timing
+    from stpl.train.checkpoint import Checkpoint
 
 
 def evaluate(
-    model: Annotated[
-        Path, typer.Option("--model", metavar="PATH", help="Checkpoint (file or run) or bundle.", show_default=False)
-    ],
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help=f"Bundle. {MODEL_KINDS}", show_default=False)],
     data: Annotated[str, typer.Option("--data", metavar="SPEC", help="Labelled video.", show_default=False)],
     schedule: Annotated[
         str | None, typer.Option("--schedule", metavar="every|fixed:K", help="Of a bundle; its own where absent.")
@@ -30,6 +39,9 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Only the first N labelled frames.", min=1)
     ] = None,
+    arch: ArchOption = None,
+    classes: ClassesOption = None,
+    size: SizeOption = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there, too.")] = None,
 ) -> None:
     """Measures a checkpoint or a bundle on labelled video.
@@ -46,35 +58,48 @@ def evaluate(
 
     from stpl.data.specs import open_dataset
 
-    is_bundle = (model / "manifest.json").is_file()
+    is_bundle = (Path(model) / "manifest.json").is_file()
     if schedule is not None and not is_bundle:
         raise UserError(f"--schedule is for bundles; {model} holds no manifest.json")
+    option = class_option(classes)
+    if is_bundle and (arch is not None or size is not None or (option is not None and option.names is not None)):
+        raise UserError(f"{model}: a bundle knows its network, its size and its classes; --classes may map these")
     dataset = open_dataset(data, need_labels=True)
     frames = dataset.labelled()[:limit]
     if is_bundle:
-        evaluation = _evaluate_bundle(model, dataset, frames, schedule, threads)
+        evaluation = _evaluate_bundle(Path(model), dataset, frames, schedule, threads, option)
     else:
-        evaluation = _evaluate_checkpoint(model, dataset, frames)
+        evaluation = _evaluate_checkpoint(open_from_options(model, arch, option, size), dataset, frames, option)
     console = Console()
     console.print(class_table(evaluation, f"{model} on {dataset.name}"))
     console.print(summary_table(evaluation))
+    if evaluation.class_map is not None:
+        show_classes(evaluation.class_map.report())
     if json is not None:
         _write_json(json, model, data, schedule, evaluation)
 
 
-def _evaluate_checkpoint(model: Path, dataset: VideoDataset, frames: list[int]) -> Evaluation:
+def _evaluate_checkpoint(
+    checkpoint: Checkpoint, dataset: VideoDataset, frames: list[int], option: ClassOption | None
+) -> Evaluation:
     from stpl.evaluate import evaluate_checkpoint
-    from stpl.train.checkpoint import load_checkpoint
 
-    return evaluate_checkpoint(load_checkpoint(model), dataset, frames, temporal=True, progress=True)
+    return evaluate_checkpoint(checkpoint, dataset, frames, temporal=True, progress=True, class_option=option)
 
 
 def _evaluate_bundle(
-    model: Path, dataset: VideoDataset, frames: list[int], schedule: str | None, threads: int
+    model: Path,
+    dataset: VideoDataset,
+    frames: list[int],
+    schedule: str | None,
+    threads: int,
+    option: ClassOption | None,
 ) -> Evaluation:
     from stpl.evaluate import evaluate_bundle
 
-    return evaluate_bundle(model, dataset, frames, schedule=schedule, threads=threads, progress=True)
+    return evaluate_bundle(
+        model, dataset, frames, schedule=schedule, threads=threads, progress=True, class_option=option
+    )
 
 
 def class_table(evaluation: Evaluation, title: str) -> Table:
@@ -127,10 +152,10 @@ def _percent(share: float | None) -> str:
     return "n/a" if share is None else f"{100 * share:.2f} %"
 
 
-def _write_json(path: Path, model: Path, data: str, schedule: str | None, evaluation: Evaluation) -> None:
+def _write_json(path: Path, model: str, data: str, schedule: str | None, evaluation: Evaluation) -> None:
     from json import dumps
 
-    record = {"model": str(model), "data": data, "schedule": schedule, **evaluation.to_dict()}
+    record = {"model": model, "data": data, "schedule": schedule, **evaluation.to_dict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     unfinished.write_text(dumps(record, indent=1) + "\n", encoding="utf-8")

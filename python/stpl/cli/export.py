@@ -8,25 +8,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stpl.cli.models import (
+    ArchOption,
+    ClassesOption,
+    ModelOption,
+    SizeOption,
+    class_option,
+    open_from_options,
+    with_data_classes,
+)
 from stpl.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stpl.data.dataset import Image
     from stpl.export.parity import Parity
+    from stpl.train.checkpoint import Checkpoint
 
 GENERATED_FRAMES = "synthstreet:?domain=day&seed=0&sequences=2&frames=4&size=240x320"
 
 
 def export(
-    model: Annotated[
-        Path, typer.Option("--model", metavar="CHECKPOINT", help="File, or folder of a run.", show_default=False)
-    ],
+    model: ModelOption,
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Folder to write.", show_default=False)],
-    size: Annotated[
-        str | None, typer.Option("--size", metavar="HxW", help="Input size of the network; the checkpoint's own.")
-    ] = None,
+    size: SizeOption = None,
+    arch: ArchOption = None,
+    classes: ClassesOption = None,
     precision: Annotated[str, typer.Option("--precision", metavar="fp32", help="Of the stored weights.")] = "fp32",
     tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Not in this version.", hidden=True)] = False,
     data: Annotated[
@@ -52,38 +59,33 @@ def export(
     _refuse_unsupported(precision, tensorrt)
     if not re.fullmatch(r"every|fixed:[1-9]\d{0,5}", schedule):
         raise UserError(f"--schedule: expected every or fixed:K with K of at least 1; found '{schedule}'")
-    network_size = None if size is None else parse_size(size)
+    option = class_option(classes)
     from rich.console import Console
 
+    from stpl.data.specs import open_dataset
     from stpl.export import export_bundle
     from stpl.export.bundle import check_output
-    from stpl.train.checkpoint import load_checkpoint
+    from stpl.train.stages import spread
 
     check_output(out, overwrite=overwrite)
-    checkpoint = load_checkpoint(model)
+    checkpoint = open_from_options(model, arch, option, size)
+    dataset = open_dataset(data or GENERATED_FRAMES)
+    # Generated frames are for the check alone: their classes are nobody's.
+    checkpoint = with_data_classes(checkpoint, None if data is None else dataset.classes, option)
     console = Console()
     with console.status("exporting and comparing"):
         result = export_bundle(
             checkpoint,
             out,
-            _frames(data, frames),
-            size=network_size,
+            [dataset.frame(index) for index in spread(len(dataset), frames)],
             name=name,
             schedule=schedule,
-            provenance={"checkpoint_sha256": _hash(model), "parity_data": data or GENERATED_FRAMES},
+            provenance={"checkpoint_sha256": _hash(model, checkpoint), "parity_data": data or GENERATED_FRAMES},
             overwrite=overwrite,
         )
     console.print(parity_table(result.parity))
     console.print(f"[bold]{result.bundle}[/bold]: segment.onnx, manifest.json", highlight=False)
     console.print(f"next: stpl-adapt segment --bundle {out} --input VIDEO", highlight=False, markup=False)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of ``HxW``. Raises UserError for anything else."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None:
-        raise UserError(f"--size: expected HEIGHTxWIDTH in pixels, such as 240x320; found '{text}'")
-    return int(match[1]), int(match[2])
 
 
 def parity_table(parity: Parity) -> Table:
@@ -111,18 +113,12 @@ def _refuse_unsupported(precision: str, tensorrt: bool) -> None:
         raise UserError(f"--precision: expected fp32; found '{precision}'")
 
 
-def _frames(data: str | None, count: int) -> list[Image]:
-    from stpl.data.specs import open_dataset
-    from stpl.train.stages import spread
-
-    dataset = open_dataset(data or GENERATED_FRAMES)
-    return [dataset.frame(index) for index in spread(len(dataset), count)]
-
-
-def _hash(model: Path) -> str:
+def _hash(model: str, checkpoint: Checkpoint) -> str:
+    """SHA-256 of the model's file; of its weights, the first digits, where it is not one file."""
     import hashlib
 
     from stpl.train.checkpoint import FILE_NAME
 
-    file = model / FILE_NAME if model.is_dir() else model
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    path = Path(model)
+    file = path / FILE_NAME if path.is_dir() else path
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else checkpoint.digest
