@@ -1,4 +1,4 @@
-"""Pixel-level contrast: class-balanced sampling of pixels and the contrastive loss.
+"""The pixel-level contrastive loss.
 
 The loss of an anchor q with positives P and negatives N (printed form, from the authors' poster, CVPR 2023):
 
@@ -13,28 +13,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stpl.data.classes import IGNORE_ID
 
 Denominator = Literal["negatives", "infonce"]
-
-
-def sample_pixels(labels: Tensor, per_class: int) -> Tensor:
-    """Draws up to ``per_class`` pixels of every class present, at random.
-
-    Args:
-        labels: ``(h, w)`` int64 class ids; :data:`IGNORE_ID` is never drawn.
-
-    Returns:
-        ``(P,)`` int64 positions in the flattened map.
-    """
-    flat = labels.flatten()
-    candidates = torch.nonzero(flat != IGNORE_ID).squeeze(1)
-    candidates = candidates[torch.randperm(candidates.numel(), device=flat.device)]
-    classes = flat[candidates]
-    chosen = [candidates[classes == class_id][:per_class] for class_id in classes.unique().tolist()]
-    return torch.cat(chosen) if chosen else candidates
 
 
 def contrast_loss(
@@ -44,24 +28,30 @@ def contrast_loss(
     key_labels: Tensor,
     temperature: float,
     denominator: Denominator,
-) -> tuple[Tensor, int]:
-    """Sum of L_q over the anchors that have both a positive and a negative, and their number.
+) -> tuple[Tensor, Tensor]:
+    """Sum of L_q over the anchors that have both a positive and a negative among the keys of their own image.
+
+    Time and memory follow N * A * K; nothing waits for the GPU.
 
     Args:
-        anchors: ``(A, D)`` unit vectors; ``anchor_labels`` ``(A,)`` their classes.
-        keys: ``(K, D)`` unit vectors of the other view; ``key_labels`` ``(K,)``.
+        anchors: ``(N, A, D)`` unit vectors; ``anchor_labels`` ``(N, A)`` their classes, :data:`IGNORE_ID` for none.
+        keys: ``(N, K, D)`` unit vectors of the other view; ``key_labels`` ``(N, K)`` likewise.
         temperature: t > 0.
         denominator: ``"negatives"`` as printed, or ``"infonce"``.
+
+    Returns:
+        Scalars: the sum, float32, and the number of those anchors, int64.
     """
-    similarity = anchors @ keys.T / temperature
-    positive = anchor_labels[:, None] == key_labels[None, :]
-    positives = positive.sum(dim=1)
-    usable = (positives > 0) & (positives < key_labels.numel())
-    if not bool(usable.any()):
-        return similarity.sum() * 0.0, 0
-    similarity, positive, positives = similarity[usable], positive[usable], positives[usable]
-    bottom = similarity.masked_fill(positive, float("-inf")).logsumexp(dim=1, keepdim=True)
-    if denominator == "infonce":
-        bottom = torch.logaddexp(similarity, bottom)
-    terms = (bottom - similarity).masked_fill(~positive, 0.0)
-    return (terms.sum(dim=1) / positives).sum(), int(usable.sum())
+    similarity = (anchors @ keys.transpose(1, 2)).float() / temperature
+    known = (anchor_labels != IGNORE_ID)[:, :, None] & (key_labels != IGNORE_ID)[:, None, :]
+    same = anchor_labels[:, :, None] == key_labels[:, None, :]
+    positive, negative = same & known, ~same & known
+    positives = positive.sum(dim=2)
+    usable = (positives > 0) & negative.any(dim=2)
+    # Finite, not minus infinity: an anchor without negatives must give no gradient rather than NaN.
+    bottom = similarity.masked_fill(~negative, torch.finfo(similarity.dtype).min).logsumexp(dim=2, keepdim=True)
+    difference = bottom - similarity
+    # -log(exp(s) / (exp(s) + exp(bottom))) = softplus(bottom - s)
+    terms = F.softplus(difference) if denominator == "infonce" else difference
+    terms = terms.masked_fill(~(positive & usable[:, :, None]), 0.0)
+    return (terms.sum(dim=2) / positives.clamp(min=1)).sum(), usable.sum()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(nn.Module):
-    """Two linear layers and L2 normalisation, applied to pixels already sampled: ``(P, C)`` to ``(P, dim)``.
+    """Two linear layers and L2 normalisation, applied to pixels already sampled: ``(…, C)`` to ``(…, dim)``.
 
     On pixels rather than on maps, so that its cost follows the sampled anchors and not the resolution. The paper
     does not publish H's shape; this is the usual one (SimCLR: one hidden layer of the input's width).
@@ -18,4 +18,4 @@ class ProjectionHead(nn.Module):
         self.layers = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return F.normalize(self.layers(pixels), dim=1)
+        return F.normalize(self.layers(pixels), dim=-1)

@@ -29,8 +29,35 @@ def warp(past: Tensor, flow: Tensor) -> Tensor:
     flow = resize_flow(flow, height, width)
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, height, 1)
     xs = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, width)
+    return _sample(past, xs + flow[:, 0], ys + flow[:, 1])
+
+
+def warp_pixels(past: Tensor, flow: Tensor, at: Tensor) -> Tensor:
+    """:func:`warp` for some pixels alone: what costs follows their number and not the resolution.
+
+    Args:
+        at: ``(N, B)`` int64 positions in the flattened ``h * w`` grid of ``past``.
+
+    Returns:
+        ``(N, B, C)``.
+    """
+    height, width = past.shape[-2:]
+    moved = resize_flow(flow, height, width).flatten(2).gather(2, at[:, None, :].expand(-1, 2, -1))
+    x, y = at % width + moved[:, 0], at.div(width, rounding_mode="floor") + moved[:, 1]
+    return _sample(past, x[:, None, :], y[:, None, :])[:, :, 0, :].transpose(1, 2)
+
+
+def gather_pixels(maps: Tensor, at: Tensor) -> Tensor:
+    """``(N, C, h, w)`` maps at flattened positions ``(N, B)``: ``(N, B, C)``."""
+    flat = maps.flatten(2)
+    return flat.gather(2, at[:, None, :].expand(-1, flat.shape[1], -1)).transpose(1, 2)
+
+
+def _sample(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """``(N, C, h, w)`` maps at coordinates ``(N, h', w')`` in pixels, bilinear, clamped to the border."""
+    height, width = maps.shape[-2:]
     # grid_sample with align_corners=True maps -1..1 onto the pixel centres 0..size-1.
-    x = (xs + flow[:, 0]) * (2.0 / max(width - 1, 1)) - 1.0
-    y = (ys + flow[:, 1]) * (2.0 / max(height - 1, 1)) - 1.0
-    grid = torch.stack((x, y), dim=-1).to(past.dtype)
-    return F.grid_sample(past, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    grid = torch.stack((x * (2.0 / max(width - 1, 1)) - 1.0, y * (2.0 / max(height - 1, 1)) - 1.0), dim=-1)
+    # Half precision cannot tell neighbouring pixels' coordinates apart: they keep theirs, and the maps follow.
+    kind = torch.promote_types(maps.dtype, grid.dtype)
+    return F.grid_sample(maps.to(kind), grid.to(kind), mode="bilinear", padding_mode="border", align_corners=True)

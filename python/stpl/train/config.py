@@ -14,7 +14,7 @@ from stpl.method.calibration import CalibrationConfig
 from stpl.method.objectives.stpl import ContrastConfig
 from stpl.method.pseudo_labels import PseudoLabelConfig
 
-Method = Literal["source", "bn", "self-training", "temporal", "spatial", "spatial+temporal", "stpl"]
+Method = Literal["source", "bn", "self-training", "duplicate", "temporal", "spatial", "spatial+temporal", "stpl"]
 METHODS: tuple[str, ...] = get_args(Method)
 UNTRAINED = ("source", "bn")
 """Methods that take no training step: the source model as it is; calibration and batch-norm statistics alone."""
@@ -26,11 +26,24 @@ class AdaptConfig(Config):
     method: Method = "stpl"
     steps: int = Field(100, ge=1)
     batch_size: int = Field(4, ge=1)
+    """Frame pairs of one step, over all its parts and processes."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that a process's share of the batch is computed in, one after another: less memory, the same step."""
     learning_rate: float = Field(2e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Of the teacher, a step; the teacher is what comes out."""
-    precision: Literal["f32", "bf16"] = "f32"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """``auto``: the GPU where there is one."""
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    """Of the networks' passes; weights and losses stay f32. fp16 needs a GPU and scales the loss."""
+    compile: bool = False
+    """Whether the networks go through torch.compile."""
+    workers: int = Field(2, ge=1)
+    """Threads that decode, prepare and compute flow ahead of the steps."""
+    flow_cache: str = "off"
+    """Computed flow on disk: ``off``, ``auto`` (the user's cache folder) or a folder."""
+    flow_cache_gigabytes: float = Field(20.0, gt=0)
     seed: int = Field(0, ge=0)
     snapshot_every: int = Field(25, ge=1)
     save_every: int = Field(50, ge=1)

@@ -1,4 +1,4 @@
-"""The compact network, the warp and the fusion block."""
+"""The compact network and the warp."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 import stpl_rt
 from stpl.errors import UserError
-from stpl.models import CompactNet, Fusion, SegmentationModel, build_model, resize_flow, warp
+from stpl.models import CompactNet, SegmentationModel, build_model, resize_flow, warp
 
 
 def test_compact_has_one_to_two_million_parameters_and_logits_at_a_quarter():
@@ -54,21 +54,3 @@ def test_flow_scales_with_resolution_per_axis():
     flow = torch.ones(1, 2, 8, 12)
     half = resize_flow(flow, 4, 3)
     assert torch.allclose(half[:, 0], torch.tensor(0.25)) and torch.allclose(half[:, 1], torch.tensor(0.5))
-
-
-@pytest.mark.parametrize(("kind", "channels"), [("concatenation", 12), ("1x1", 6)])
-def test_fusion_brings_the_past_along_the_flow(kind, channels):
-    past = torch.randn(1, 6, 10, 10)
-    flow = torch.zeros(1, 2, 10, 10)
-    flow[:, 0] = 2.0
-    present = torch.roll(past, -2, dims=3)  # present(x) = past(x + 2)
-    fused = Fusion(kind, 6)(past, present, flow)
-    assert fused.shape == (1, channels, 10, 10)
-    # Where the past comes to lie on the present, their mean is the present, and their stack holds it twice.
-    expected = present if kind == "1x1" else torch.cat((present, present), 1)
-    torch.testing.assert_close(fused[..., :8], expected[..., :8], atol=1e-5, rtol=0)
-
-
-def test_unknown_fusion_is_refused():
-    with pytest.raises(ValueError, match="1x1"):
-        Fusion("sum", 4)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def test_source_run_writes_a_checkpoint_that_loads(source, tmp_path):
         torch.testing.assert_close(loaded.build()(images), source.build()(images))
 
 
-@pytest.mark.parametrize("method", ["stpl", "spatial", "temporal", "spatial+temporal", "self-training", "bn"])
+@pytest.mark.parametrize("method", ["stpl", "spatial", "temporal", "spatial+temporal", "duplicate", "self-training", "bn"])
 def test_every_method_changes_the_model_and_logs_its_losses(method, source, dusk, tmp_path):
     config = ADAPT.model_copy(update={"method": method})
     adapted = adapt(config, source, dusk, tmp_path)
@@ -78,7 +78,7 @@ def test_every_method_changes_the_model_and_logs_its_losses(method, source, dusk
     assert same_weights(load_checkpoint(tmp_path), adapted)
 
 
-@pytest.mark.parametrize("fusion", ["concatenation", "1x1"])
+@pytest.mark.parametrize("fusion", ["concatenation", "addition", "1x1", "attention"])
 @pytest.mark.parametrize("clean_branch", ["student", "teacher"])
 def test_stpl_trains_student_fusion_and_projection(fusion, clean_branch, source, dusk, tmp_path):
     config = load_config(
