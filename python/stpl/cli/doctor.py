@@ -12,11 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 INSTRUCTION_SETS = ("sse4_2", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
+MARKS = {True: "[green]ok[/green]", False: "[red]no[/red]", None: ""}
 TRAIN_PACKAGES = {
     "torch": "torch",
     "kornia": "kornia",
@@ -51,17 +55,19 @@ class Check:
 
 
 def doctor(
-    data: Annotated[str | None, typer.Option("--data", metavar="SPEC", help="Also describe this data set.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="SPEC", help="Also say what this data set lacks.")
+    ] = None,
 ) -> None:
     """Says what works here, and what to install for the rest.
 
-    Versions, processor, engines, GPU, video encoding, cameras; with --data also what a data set holds.
+    Versions, processor, engines, GPU, video encoding, cameras; with --data also what a data set holds and lacks.
 
-    Exit status 0 where the runtime works, 1 where it does not.
+    Exit status 0 where the runtime works, 1 where it does not, 2 where the data set is not complete.
 
     \b
     Example:
-      stpl-adapt doctor --data drive.mp4
+      stpl-adapt doctor --data "cityscapes-seq:data/Cityscapes?split=val&classes=viper"
     """
     from rich.console import Console
     from rich.markup import escape
@@ -69,18 +75,19 @@ def doctor(
 
     checks = [check() for check in CHECKS]
     table = Table(box=None, show_header=False, pad_edge=False)
-    marks = {True: "[green]ok[/green]", False: "[red]no[/red]", None: ""}
     for check in checks:
         remedy = f"\n[bold]{escape(check.remedy)}[/bold]" if check.remedy else ""
-        table.add_row(marks[check.works], check.name, escape(check.detail) + remedy)
+        table.add_row(MARKS[check.works], check.name, escape(check.detail) + remedy)
     console = Console()
     console.print(table)
-    if data is not None:
-        _describe(data, console.print)
+    complete = data is None or _describe(data, console)
     broken = [check.name for check in checks if check.core and not check.works]
     if broken:
         console.print(f"the runtime does not work: {', '.join(broken)}")
         raise typer.Exit(1)
+    if not complete:
+        console.print(f"{data}: not complete", highlight=False, markup=False)
+        raise typer.Exit(2)
 
 
 def check_python() -> Check:
@@ -204,15 +211,21 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 )
 
 
-def _describe(spec: str, say: Callable[[str], None]) -> None:
-    from stpl.data.specs import open_dataset
+def _describe(spec: str, console: Console) -> bool:
+    """Prints what the data set holds and lacks; returns whether it is complete."""
+    from rich.markup import escape
+    from rich.table import Table
 
-    data = open_dataset(spec)
-    height, width = data.frame(0).shape[:2]
-    rate = f", {data.fps:g} frames/s" if data.fps else ""
-    say(f"{data.name}: {len(data)} frames in {len(data.sequences)} sequences, {width}x{height}{rate}")
-    classes = ", ".join(data.classes.names) if data.classes is not None else "none"
-    say(f"{len(data.labelled())} labelled frames, classes: {classes}")
+    from stpl.data.inspection import inspect
+
+    findings = inspect(spec)
+    table = Table(box=None, show_header=False, pad_edge=False, title=escape(spec), title_justify="left")
+    for finding in findings:
+        missing = f"\nmissing {len(finding.missing)}: {finding.examples}" if finding.missing else ""
+        remedy = f"\n[bold]{escape(finding.remedy)}[/bold]" if finding.remedy else ""
+        table.add_row(MARKS[finding.complete], finding.what, escape(finding.detail + missing) + remedy)
+    console.print(table)
+    return all(finding.complete is not False for finding in findings)
 
 
 def _version(package: str) -> str | None:

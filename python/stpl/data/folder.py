@@ -45,6 +45,8 @@ class FolderDataset(VideoDataset):
 
     Raises UserError for a missing root, a folder without frames, a bad `dataset.yaml`, a pattern that matches nothing;
     reading raises it for damaged pictures, labels of another size than the frame, and ids outside the class list.
+
+    `shortfalls` says what `dataset.yaml` promises and is not there.
     """
 
     def __init__(self, root: Path | str, sequences: Sequence[str] = ()) -> None:
@@ -66,7 +68,9 @@ class FolderDataset(VideoDataset):
         self._labels = [label for part in parts for label in part.labels]
         self._ids = [FrameId(part.name, file.stem, i) for part in parts for i, file in enumerate(part.frames)]
         self.fps = self._common_fps()
-        self._warn_of_missing(parts, all_wanted=not sequences)
+        self.shortfalls = self._shortfalls(parts, all_wanted=not sequences)
+        for shortfall in self.shortfalls:
+            logger.warning("%s: %s", self.root, shortfall)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -111,18 +115,17 @@ class FolderDataset(VideoDataset):
         rates = {self._config.fps_of(name) for name in self.sequences}
         return rates.pop() if len(rates) == 1 else None
 
-    def _warn_of_missing(self, parts: list[_Sequence], *, all_wanted: bool) -> None:
-        """An incomplete copy of the data is usable, but the user should know."""
+    def _shortfalls(self, parts: list[_Sequence], *, all_wanted: bool) -> list[str]:
+        """What `dataset.yaml` promises and is not there: an incomplete copy is usable, but the user should know."""
         declared = self._config.sequences if self._config is not None else {}
         frames = {part.name: len(part.frames) for part in parts}
+        missing = []
         for name, info in declared.items():
             if name not in frames and all_wanted:
-                logger.warning("%s: %s lists sequence '%s', which is not there", self.root, CONFIG_NAME, name)
+                missing.append(f"{CONFIG_NAME} lists sequence '{name}', which is not there")
             elif name in frames and info.frames is not None and info.frames != frames[name]:
-                logger.warning(
-                    "%s: expected %d frames in '%s' (%s), found %d",
-                    *(self.root, info.frames, name, CONFIG_NAME, frames[name]),
-                )
+                missing.append(f"expected {info.frames} frames in '{name}' ({CONFIG_NAME}), found {frames[name]}")
+        return missing
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:

@@ -32,11 +32,24 @@ def open_dataset(spec: str, *, need_labels: bool = False) -> VideoDataset:
     return dataset
 
 
-def _open(spec: str) -> VideoDataset:
-    address, question_mark, query_text = spec.partition("?")
+def parse_spec(spec: str) -> tuple[str, str, Query] | None:
+    """(format, root, options) of a spec that names a format; None for a bare path."""
+    address, _, query_text = spec.partition("?")
     name, colon, root = address.partition(":")
-    if colon and name in _FORMATS:
-        return _FORMATS[name](root, _parse_query(query_text, spec))
+    return (name, root, _parse_query(query_text, spec)) if colon and name in _FORMATS else None
+
+
+def open_parsed(name: str, root: str, query: Query) -> VideoDataset:
+    """Opens what :func:`parse_spec` gave."""
+    return _FORMATS[name](root, query)
+
+
+def _open(spec: str) -> VideoDataset:
+    parsed = parse_spec(spec)
+    if parsed is not None:
+        return open_parsed(*parsed)
+    address, question_mark, _ = spec.partition("?")
+    name, colon, _ = address.partition(":")
     path = Path(spec).expanduser()
     if path.exists():  # before any other reading of it: a file may be named anything
         return _open_path(path)

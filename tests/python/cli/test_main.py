@@ -12,7 +12,7 @@ from stpl.cli.doctor import Check
 
 from .conftest import DUSK, Command, Runs
 
-COMMANDS = ["source", "adapt", "evaluate", "export", "segment", "doctor", "demo"]
+COMMANDS = ["source", "adapt", "evaluate", "export", "segment", "benchmark", "doctor", "demo"]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +111,7 @@ def test_without_the_training_side_it_says_what_to_install(missing: str, runs: R
 def test_doctor_finds_the_core_working(stpl_adapt: Command) -> None:
     said = stpl_adapt("doctor", "--data", DUSK)
     assert said.status == 0, said.out
-    for words in ("openvino", "torch", "H.264 written and read", "8 frames in 1 sequences, 64x48", "8 labelled frames"):
+    for words in ("openvino", "torch", "H.264 written and read", "8 in 1 sequences", "64x48", "8 of 8 frames"):
         assert words in said.out
 
 
