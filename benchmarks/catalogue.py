@@ -1,0 +1,213 @@
+"""The tables: which runs each is made of.
+
+Settings are compared on the development domains alone. The test domains and CamVid see the defaults that came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runs import Adaptation, FineTuning, Run
+from videos import DEVELOPMENT, DOMAINS, HOSTILE, TEST, Domain
+
+MEASURED_ON = ("camvid-dusk", *TEST)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: in the table.
+        overrides: of the defaults: of AdaptConfig, or for the oracle of SourceConfig.
+        repeated: with several seeds; False where no random number is drawn.
+        oracle: fine-tuned on labels.
+    """
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    repeated: bool = True
+    oracle: bool = False
+
+    def run(self, domain: Domain, seed: int) -> Run:
+        kind = FineTuning if self.oracle else Adaptation
+        return kind(domain, self.overrides, seed)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, each run on every domain with every seed.
+
+    Attributes:
+        text: what the reader must know, above the table.
+        keep_snapshots: for what is computed from the snapshots' weights afterwards.
+    """
+
+    name: str
+    title: str
+    text: str
+    domains: tuple[Domain, ...]
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    keep_snapshots: bool = False
+
+    def runs(self) -> Iterator[tuple[Domain, Row, int]]:
+        """All of them; what the first seed needs comes first, so that an unfinished table already says something."""
+        for seed in self.seeds:
+            for domain in self.domains:
+                for row in self.rows:
+                    if row.repeated or seed == self.seeds[0]:
+                        yield domain, row, seed
+
+
+def methods(*names: str) -> tuple[Row, ...]:
+    return tuple(Row(name, (f"method={name}",)) for name in names)
+
+
+def variants(key: str, *values: object, base: tuple[str, ...] = ()) -> tuple[Row, ...]:
+    """One row for each value of a setting."""
+    return tuple(Row(f"{value}", (*base, f"{key}={value}")) for value in values)
+
+
+SOURCE = Row("source", ("method=source",), repeated=False)
+CALIBRATED = Row("input calibration", ("method=bn", "batch_norm.enabled=false"), repeated=False)
+BATCH_NORM = Row("bn", ("method=bn",), repeated=False)
+BEFORE_TRAINING = (SOURCE, CALIBRATED, BATCH_NORM)
+RIVALS = methods("tent", "shot", "self-training", "hcl", "tps")
+ABLATION = methods("duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
+CONTROLS = (
+    Row("stpl, zero flow", ("method=stpl", "contrast.flow=zero")),
+    Row("stpl, random past frame", ("method=stpl", "contrast.past=random")),
+)
+ORACLE_SETTINGS = ("steps=300", "learning_rate=5e-4", "jitter=0.4")
+ORACLE = Row("oracle", ORACLE_SETTINGS, oracle=True)
+
+
+def _domains(names: tuple[str, ...]) -> tuple[Domain, ...]:
+    return tuple(DOMAINS[name] for name in names)
+
+
+def _development(name: str, title: str, rows: tuple[Row, ...], text: str = "") -> Table:
+    return Table(name, title, text, _domains(DEVELOPMENT), (SOURCE, BATCH_NORM, *rows))
+
+
+_HALVES = (
+    "The mean of the mIoU on the first and on the second half of the labelled frames, in percent: as the oracle is "
+    "scored, which is trained on the labels of one half and scored on the other."
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "rivals",
+            "Rivals on CamVid day to dusk and two generated test domains",
+            f"{_HALVES} One source model a domain; all methods with the settings chosen on the development domains.",
+            _domains(MEASURED_ON),
+            (*BEFORE_TRAINING, *RIVALS, *ABLATION, *CONTROLS, ORACLE),
+        ),
+        Table(
+            "development-rivals",
+            "The same methods on the development domains",
+            _HALVES,
+            _domains(DEVELOPMENT),
+            (*BEFORE_TRAINING, *RIVALS, *ABLATION, *CONTROLS, ORACLE),
+            keep_snapshots=True,
+        ),
+        Table(
+            "ablation",
+            "The order of the paper's ablation, and neighbour purity",
+            "Self-training < duplicate < temporal < spatial < both < STPL is the paper's order.",
+            _domains((*MEASURED_ON, *DEVELOPMENT)),
+            (SOURCE, BATCH_NORM, *methods("self-training"), *ABLATION),
+        ),
+        _development("fusion", "Fusion", variants("contrast.fusion", "concatenation", "addition", "1x1", "attention")),
+        _development("denominator", "Denominator", variants("contrast.denominator", "negatives", "infonce")),
+        _development("tau", "Temperature τ", variants("contrast.temperature", 0.05, 0.07, 0.1, 0.2, 0.5)),
+        _development(
+            "lambda", "Weight of the contrast λ", variants("contrast.weight", 0.03, 0.1, 0.3, 0.5, 1.0, 2.0)
+        ),
+        _development("anchors", "Anchors a frame pair", variants("contrast.anchors", 64, 128, 256, 512, 1024)),
+        _development(
+            "clean-branch", "Who encodes the clean frames", variants("contrast.clean_branch", "student", "teacher")
+        ),
+        _development(
+            "learning-rate",
+            "Learning rate",
+            tuple(
+                Row(f"{method}, {rate:g}", (f"method={method}", f"learning_rate={rate}"))
+                for method in ("self-training", "stpl")
+                for rate in (5e-5, 1e-4, 2e-4, 4e-4, 1e-3)
+            ),
+        ),
+        _development(
+            "pseudo-labels",
+            "Pseudo-labels of self-training",
+            tuple(
+                Row(name, ("method=self-training", *overrides))
+                for name, overrides in {
+                    "class-balanced, EMA teacher": (),
+                    "threshold 0.7": ("pseudo_labels.threshold=0.7",),
+                    "threshold 0.95, share 0.3": ("pseudo_labels.threshold=0.95", "pseudo_labels.share=0.3"),
+                    "share 0.8": ("pseudo_labels.share=0.8",),
+                    "fixed threshold": ("pseudo_labels.selection=fixed",),
+                    "frozen teacher": ("pseudo_labels.teacher=frozen",),
+                    "flow-consistent": ("pseudo_labels.flow_consistent=true",),
+                    "cross-frame": ("pseudo_labels.cross_frame=true",),
+                }.items()
+            ),
+        ),
+        _development("batch-norm", "Batch-norm statistics", variants("batch_norm.blend", 0.0, 0.25, 0.5, 0.75, 1.0,
+                                                                     base=("method=bn",))),
+        _development(
+            "oracle-settings",
+            "The oracle's settings",
+            tuple(
+                Row(
+                    f"rate {rate:g}, {steps} steps",
+                    (f"steps={steps}", f"learning_rate={rate}", "jitter=0.4"),
+                    oracle=True,
+                )
+                for rate, steps in ((2e-4, 300), (5e-4, 150), (5e-4, 300), (1e-3, 300))
+            ),
+        ),
+        Table(
+            "guard-benign",
+            "Runs for the guard: benign",
+            "",
+            _domains((*DEVELOPMENT, *MEASURED_ON)),
+            (*BEFORE_TRAINING, *methods("self-training", "spatial", "stpl")),
+            keep_snapshots=True,
+        ),
+        Table(
+            "guard-hostile",
+            "Runs for the guard: hostile videos",
+            "",
+            _domains(HOSTILE),
+            (*BEFORE_TRAINING, *methods("self-training", "stpl")),
+            seeds=(0,),
+            keep_snapshots=True,
+        ),
+        Table(
+            "guard-hostile-rate",
+            "Runs for the guard: ten times the learning rate",
+            "",
+            _domains((*DEVELOPMENT, *MEASURED_ON)),
+            (
+                *BEFORE_TRAINING,
+                *(Row(f"{m}, rate x10", (f"method={m}", "learning_rate=2e-3")) for m in ("self-training", "stpl")),
+            ),
+            seeds=(0,),
+            keep_snapshots=True,
+        ),
+    )
+}  # fmt: skip
+GROUPS = {
+    "guard": ("guard-benign", "guard-hostile", "guard-hostile-rate"),
+    "development": (
+        "development-rivals", "fusion", "denominator", "tau", "lambda", "anchors", "clean-branch", "learning-rate",
+        "pseudo-labels", "batch-norm", "oracle-settings",
+    ),
+}  # fmt: skip
+"""Several tables by one name."""
