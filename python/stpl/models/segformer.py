@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
@@ -84,7 +85,10 @@ class SegFormer(nn.Module):
     def __init__(self, num_classes: int, **options: Any) -> None:
         super().__init__()
         config = _config(num_classes, options)
-        network = SegformerForSemanticSegmentation(config)
+        try:
+            network = SegformerForSemanticSegmentation(config)
+        except (IndexError, TypeError, ValueError) as error:  # such as fewer sizes than stages
+            raise UserError(f"segformer: options that do not make a network: {error}") from None
         self.num_classes = num_classes
         self.feature_channels = int(config.decoder_hidden_size)
         self.segformer = network.segformer
@@ -142,10 +146,10 @@ def _config(num_classes: int, options: Mapping[str, Any]) -> SegformerConfig:
     if unknown:
         raise UserError(f"segformer: expected options of {', '.join(_OPTIONS)}; found {', '.join(unknown)}")
     try:
-        # "sdpa" is exported to ONNX as plain matrix products, and has no kernels to choose at run time.
         return SegformerConfig.from_dict({**options, "num_labels": num_classes}, attn_implementation="sdpa")
-    except (TypeError, ValueError) as error:
-        raise UserError(f"segformer: options that transformers refuses: {str(error).splitlines()[0]}") from None
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"segformer: options that transformers refuses: {reason[:200]}") from None
 
 
 def _plain(value: Any) -> Any:
