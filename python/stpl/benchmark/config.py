@@ -8,6 +8,7 @@ from stpl.benchmark.evaluation import EvaluationConfig
 from stpl.benchmark.protocol import BenchmarkName
 from stpl.config import Config
 from stpl.train.config import AdaptConfig, Method
+from stpl.train.pair_source import PairSourceConfig
 from stpl.train.source import SourceConfig
 
 
@@ -21,6 +22,8 @@ class BenchmarkConfig(Config):
     context: int = Field(1, ge=1)
     """Frames used before each labelled one."""
     source: SourceConfig = SourceConfig()
+    pair_source: PairSourceConfig | None = None
+    """The benchmarks' own source training, on pairs of frames, in place of ``source``."""
     adapt: AdaptConfig = AdaptConfig()
     """For every method and seed; its own ``method`` and ``seed`` are replaced."""
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -29,7 +29,9 @@ from stpl.data.picture_file import resized
 from stpl.errors import UserError
 from stpl.evaluate import labelled_frames
 from stpl.metrics import ConfusionMatrix, Floats
+from stpl.models.protocol import aligns_corners
 from stpl.train.checkpoint import Checkpoint, InputConfig
+from stpl.train.processes import Processes
 
 
 class EvaluationConfig(Config):
@@ -87,14 +89,14 @@ class PublishedPredictor:
     with aligned corners where the network says so (``align_corners``), else with half-pixel centres.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: EvaluationConfig, device: str | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, config: EvaluationConfig, device: str = "auto") -> None:
         self.input = at_size(checkpoint.input, config).spec()
         self.size = (config.height, config.width)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = Processes.start(device).device
         with torch.random.fork_rng(devices=[]):  # building draws initial weights; a run in progress must not notice
             self.model: nn.Module = checkpoint.build().to(self.device)
         self.uses_past = hasattr(self.model, "fused_logits")
-        self.align_corners = bool(getattr(self.model, "align_corners", False))
+        self.align_corners = aligns_corners(self.model)
         self._flow = stpl_rt.DisFlow(threads=1)
 
     def inputs(self, data: VideoDataset, index: int) -> tuple[Tensor, ...]:
@@ -142,19 +144,21 @@ def evaluate_published(
     config: EvaluationConfig | None = None,
     *,
     unscored: tuple[str, ...] = (),
+    device: str = "auto",
     on_frame: Callable[[], None] | None = None,
 ) -> PublishedScore:
     """Scores a checkpoint on all labelled frames of ``data``.
 
     Args:
         unscored: classes left out of the mean.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_frame: called after every frame.
 
     Raises:
         UserError: no labels, classes other than the checkpoint's, or a missing past frame that the network needs.
     """
     frames = labelled_frames(data, checkpoint.classes)
-    predictor = PublishedPredictor(checkpoint, config or EvaluationConfig())
+    predictor = PublishedPredictor(checkpoint, config or EvaluationConfig(), device)
     confusion = ConfusionMatrix(len(checkpoint.classes))
 
     def made(number: int) -> tuple[tuple[Tensor, ...], LabelMap]:

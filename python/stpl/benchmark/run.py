@@ -20,6 +20,7 @@ from stpl.errors import UserError
 from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, load_checkpoint
 from stpl.train.config import Method
+from stpl.train.pair_source import train_pair_source
 from stpl.train.run import data_identity
 from stpl.train.source import train_source
 
@@ -63,7 +64,7 @@ class BenchmarkRun:
         config: the recipe.
         roots: of the data.
         out: the folder; a part of it that is finished is not made again.
-        source_model: checkpoint to start from; trained where None.
+        source_model: what to start from; trained where None.
         overwrite: make parts again that were made with other settings.
         ticker: shows progress.
 
@@ -77,7 +78,7 @@ class BenchmarkRun:
         roots: DataRoots,
         out: Path,
         *,
-        source_model: Path | None = None,
+        source_model: Checkpoint | None = None,
         overwrite: bool = False,
         ticker: Ticker,
     ) -> None:
@@ -86,7 +87,7 @@ class BenchmarkRun:
         self.out = out
         self._overwrite = overwrite
         self._ticker = ticker
-        self._given = None if source_model is None else load_checkpoint(source_model)
+        self._given = source_model
         if self._given is not None:
             _require_classes(self._given, self.benchmark)
         size = (config.evaluation.height, config.evaluation.width)
@@ -124,12 +125,16 @@ class BenchmarkRun:
 
     def _trained_source(self) -> Checkpoint:
         assert self._source is not None
-        settings = self.config.source
+        pairs = self.config.pair_source
+        settings = self.config.source if pairs is None else pairs
         key = {"source": settings.model_dump(mode="json"), "source data": data_identity(self._source)}
         part = self._part("source", key)
         if not part.finished:
             with part.making() as resume:
-                train_source(settings, self._source, part.folder, resume=resume)
+                if pairs is not None:
+                    train_pair_source(pairs, self._source, part.folder, resume=resume)
+                else:
+                    train_source(self.config.source, self._source, part.folder, resume=resume)
         return load_checkpoint(part.folder)
 
     def _scored_source(self, source: Checkpoint) -> RunScore:
@@ -162,7 +167,12 @@ class BenchmarkRun:
     def _score(self, checkpoint: Checkpoint, title: str) -> Score:
         with self._ticker(f"scoring {title}", self.frames) as tick:
             score = evaluate_published(
-                checkpoint, self._val, self.config.evaluation, unscored=self.benchmark.unscored, on_frame=tick
+                checkpoint,
+                self._val,
+                self.config.evaluation,
+                unscored=self.benchmark.unscored,
+                device=self.config.adapt.device,
+                on_frame=tick,
             )
         return score.to_dict()
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stpl.cli.errors import Interrupted
+from stpl.cli.models import ArchOption
 from stpl.cli.runs import OverridesArgument
+
+if TYPE_CHECKING:
+    from stpl.data.classes import ClassSet
+    from stpl.train.checkpoint import Checkpoint
 
 TABLE_FILE = "table.md"
 
@@ -26,8 +31,9 @@ def benchmark(
     ] = None,
     overrides: OverridesArgument = None,
     source_model: Annotated[
-        Path | None, typer.Option("--source-model", metavar="CHECKPOINT", help="Instead of training one.")
+        str | None, typer.Option("--source-model", metavar="MODEL", help="Instead of training one.")
     ] = None,
+    arch: ArchOption = None,
     source_flow: Annotated[
         Path | None, typer.Option("--source-flow", metavar="DIR", help="Stored flow of the source.")
     ] = None,
@@ -57,13 +63,15 @@ def benchmark(
 
     from stpl.benchmark.config import BenchmarkConfig
     from stpl.benchmark.data_roots import DataRoots
+    from stpl.benchmark.protocol import BENCHMARKS
     from stpl.benchmark.run import RESULTS_FILE, BenchmarkRun
     from stpl.benchmark.table import HEADER, markdown, table_rows
     from stpl.config import load_config
 
     settings = load_config(BenchmarkConfig, config, overrides or ())
     roots = DataRoots(target_root, source_root, source_flow, target_flow, val_flow)
-    run = BenchmarkRun(settings, roots, out, source_model=source_model, overwrite=overwrite, ticker=_ticker)
+    given = None if source_model is None else _open_model(source_model, arch, BENCHMARKS[settings.benchmark].classes)
+    run = BenchmarkRun(settings, roots, out, source_model=given, overwrite=overwrite, ticker=_ticker)
     try:
         scores = run()
     except KeyboardInterrupt:
@@ -78,6 +86,16 @@ def benchmark(
     console.print(table)
     console.print("* found by the val labels; it chooses nothing")
     console.print(f"[bold]{out}[/bold]: {TABLE_FILE}, {RESULTS_FILE}, and a folder for each run", highlight=False)
+
+
+def _open_model(model: str, arch: str | None, classes: ClassSet) -> Checkpoint:
+    """The model; raw weights are taken to have the benchmark's classes."""
+    from stpl.data.class_map import ClassOption
+    from stpl.train.open_model import open_model
+
+    checkpoint = open_model(model, arch=arch, classes=None if arch is None else ClassOption(names=classes))
+    checkpoint.build()  # what does not fit is said before anything is written
+    return checkpoint
 
 
 @contextmanager
