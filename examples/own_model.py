@@ -5,7 +5,7 @@ stpl-adapt adapt    --model runs/own --arch own_model:build --target drive.mp4 -
 stpl-adapt export   --model runs/own-drive --arch own_model:build --out own.bundle
 
 Run these in this folder, or put the module where Python finds it. A raw state dict of such a network
-(``torch.save(model.state_dict(), "own.pth")``) is a model, too: --model own.pth --arch own_model:build --classes FILE.yaml
+(``torch.save(model.state_dict(), "own.pth")``) is a model, too, with --arch own_model:build --classes FILE.yaml.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def test_a_published_configuration_is_recognised() -> None:
     assert size_of(wide.to_dict()) == ("segformer-b3", {})
     name, options = size_of({"model_type": "segformer", **OPTIONS})
     assert (name, options) == ("segformer", OPTIONS)
-    with pytest.raises(UserError, match="expected a model of type 'segformer' in config.json; found 'mit'"):
+    with pytest.raises(UserError, match=r"expected a model of type 'segformer' in config\.json; found 'mit'"):
         size_of({"model_type": "mit"})
 
 
