@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor
 
 import stpl_rt
 from stpl.data.dataset import VideoDataset
+from stpl.data.flow_cache import ComputeFlow, compute_flow
 from stpl.metrics import resize_flow
 
 T = TypeVar("T")
@@ -34,21 +37,42 @@ class PairBatch:
     past: Tensor
     flow: Tensor
 
+    def to(self, device: torch.device) -> PairBatch:
+        """The same on another device, images with their channels last; does not wait for copies from pinned memory."""
+        present, past = (
+            images.to(device, non_blocking=True, memory_format=torch.channels_last)
+            for images in (self.present, self.past)
+        )
+        return PairBatch(present, past, self.flow.to(device, non_blocking=True))
+
+    def pinned(self) -> PairBatch:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        return PairBatch(self.present.pin_memory(), self.past.pin_memory(), self.flow.pin_memory())
+
 
 class PreparedVideo:
-    """A data set seen through one :class:`stpl_rt.InputSpec`, with a bounded cache in memory.
+    """A data set seen through one :class:`stpl_rt.InputSpec`, with a bounded cache in memory; for several threads.
 
     Args:
         dataset: where frames come from.
         spec: the network's input.
         cache_megabytes: prepared frames and flow are kept up to this size, the oldest use dropped first.
+        flow: of luma t into luma t-1, where the data set has none stored: a :class:`stpl.data.flow_cache.FlowCache`,
+            say.
     """
 
-    def __init__(self, dataset: VideoDataset, spec: stpl_rt.InputSpec, cache_megabytes: int = 3000) -> None:
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        spec: stpl_rt.InputSpec,
+        cache_megabytes: int = 3000,
+        flow: ComputeFlow = compute_flow,
+    ) -> None:
         self.dataset = dataset
         self.spec = spec
         self.pairs = [i for i in range(len(dataset)) if dataset.previous(i) is not None]
-        self._flow = stpl_rt.DisFlow(threads=1)
+        self._flow = flow
+        self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._cache_bytes = 0
         self._cache_limit = cache_megabytes * 2**20
@@ -119,27 +143,42 @@ class PreparedVideo:
 
     def _cached(self, kind: str, index: int, make: Callable[[], Tensor]) -> Tensor:
         key = (kind, index)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        value = make()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        value = make()  # two threads may both make it: dearer than waiting, but rare
         self._store(key, value)
         return value
 
     def _store(self, key: tuple[str, int], value: Tensor) -> None:
-        if key in self._cache:
-            return
-        self._cache[key] = value
-        self._cache_bytes += value.nbytes
-        while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
-            self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key in self._cache:
+                return
+            self._cache[key] = value
+            self._cache_bytes += value.nbytes
+            while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
+                self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
 
 
-def prefetched(make: Callable[[int], T], steps: range) -> Iterator[tuple[int, T]]:
-    """``(step, make(step))`` for every step, the next one being made in a thread while the caller works."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as executor:
-        pending = None
-        for step in steps:
-            ready = pending if pending is not None else executor.submit(make, step)
-            pending = executor.submit(make, step + steps.step) if step + steps.step in steps else None
-            yield step, ready.result()
+def prefetched(make: Callable[[int], T], steps: range, workers: int = 1) -> Iterator[tuple[int, T]]:
+    """``(step, make(step))`` for every step in order, the next ones being made in threads while the caller works.
+
+    Args:
+        make: decodes, prepares, computes flow; called from ``workers`` threads at once.
+        workers: threads; at most ``workers + 1`` results are waiting or being made, which bounds the memory.
+    """
+    executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="prefetch")
+    pending: deque[tuple[int, Future[T]]] = deque()
+    ahead = iter(steps)
+    try:
+        for step in islice(ahead, workers + 1):
+            pending.append((step, executor.submit(make, step)))
+        while pending:
+            step, ready = pending.popleft()
+            result = ready.result()
+            for following in islice(ahead, 1):
+                pending.append((following, executor.submit(make, following)))
+            yield step, result
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

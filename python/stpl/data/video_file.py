@@ -82,11 +82,14 @@ class VideoFile:
         with self._lock:
             if self._decoder is not None:
                 self._decoder.close()
-            self._start_afresh()
+            self._forget()  # and keep the lock: another thread may be waiting for it
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
         self._decoder = None
         self._latest = -1
         self._recent = OrderedDict()

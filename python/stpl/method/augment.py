@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import kornia.augmentation as K
 import torch
 from pydantic import Field
@@ -73,8 +75,21 @@ class PairAugmentation(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, present: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Two ``(N, 3, H, W)`` normalised batches to their augmented twins."""
-        clip = torch.stack((self.colours.restore(present), self.colours.restore(past)), dim=1)
-        augmented = self.video(clip)
-        return self.colours.normalise(augmented[:, 0]), self.colours.normalise(augmented[:, 1])
+    def forward(self, present: Tensor, past: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Two ``(N, 3, H, W)`` normalised batches to their augmented twins.
+
+        Pair by pair: kornia draws from torch's global generator, which is seeded for each from its own. That costs
+        nothing (on a CPU it is faster than the whole batch at once, which leaves the cache) and leaves the global
+        generator in another state.
+
+        Args:
+            generators: of each of the N pairs.
+        """
+        clips = torch.stack((self.colours.restore(present), self.colours.restore(past)), dim=1)
+        augmented = []
+        for clip, generator in zip(clips, generators, strict=True):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            augmented.append(self.colours.normalise(self.video(clip[None])[0]))
+        present, past = torch.stack(augmented).unbind(1)
+        layout = torch.channels_last
+        return present.contiguous(memory_format=layout), past.contiguous(memory_format=layout)

@@ -17,6 +17,17 @@ def process_count() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def is_main_process() -> bool:
+    """Whether this process is the one that writes, logs and shows progress; True without torch.distributed."""
+    return process_count() == 1 or dist.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if process_count() > 1:
+        dist.barrier()
+
+
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum of every process's ``tensor`` (same shape and type everywhere), without gradients."""
     tensor = tensor.detach()

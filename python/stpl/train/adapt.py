@@ -8,12 +8,15 @@ from pathlib import Path
 
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import VideoDataset
+from stpl.data.flow_cache import compute_flow, open_flow_cache
 from stpl.errors import UserError
-from stpl.train.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
+from stpl.method.reduction import is_main_process, wait_for_all
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.config import UNTRAINED, AdaptConfig
+from stpl.train.processes import Processes
 from stpl.train.run import METRICS_FILE, RESUME_FILE, MetricsLog, data_identity, require_same_run, write_config
 from stpl.train.stages import calibrate_input, estimate_batch_norm
-from stpl.train.training import OnSnapshot, Training
+from stpl.train.training import OnSnapshot, Training, autocast
 
 
 def adapt(
@@ -35,30 +38,47 @@ def adapt(
         The adapted checkpoint, also written to ``out/checkpoint.safetensors``.
 
     Raises:
-        UserError: no two consecutive frames to adapt on, or a run that cannot be resumed.
+        UserError: no two consecutive frames to adapt on, a run that cannot be resumed, or settings that this machine
+            cannot follow.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
     """
     if all(target.previous(index) is None for index in range(len(target))):
         raise UserError(f"{target.name}: expected consecutive frames of a video; found {len(target)} single frame(s)")
+    processes = Processes.start(config.device)
+    processes.places(config.batch_size, config.accumulate)  # what cannot be done is said before anything is written
+    autocast(config.precision, processes.device)
     out.mkdir(parents=True, exist_ok=True)
     origin = {"target": data_identity(target), "source model": source.digest}
+    resume = resume and (out / RESUME_FILE).is_file()  # a run killed before its first step begins again
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)
     write_config(config, out)
     log = MetricsLog(out / METRICS_FILE)
+    if not resume:
+        log.forget()
     started = time.perf_counter()
     adapted = source
     if config.method != "source":
         adapted = calibrate_input(config, source, target, None if resume else log)
-    video = PreparedVideo(target, adapted.input.spec())
+        adapted = _same_everywhere(adapted, processes)
+    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
+    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
     if config.method != "source":
         adapted = estimate_batch_norm(config, adapted, video, None if resume else log)
     if config.method not in UNTRAINED:
-        adapted = Training(config, adapted, video, out, log, origin).run(resume, on_snapshot)
+        adapted = Training(config, adapted, video, out, log, origin, processes).run(resume, on_snapshot)
     seconds = round(time.perf_counter() - started, 1)
     log.write("done", seconds=seconds)
     provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
     result = replace(adapted, provenance={**adapted.provenance, **provenance})
-    save_checkpoint(result, out / FILE_NAME)
-    (out / RESUME_FILE).unlink(missing_ok=True)
+    if is_main_process():
+        save_checkpoint(result, out / FILE_NAME)
+        (out / RESUME_FILE).unlink(missing_ok=True)
+    wait_for_all()
     return result
+
+
+def _same_everywhere(checkpoint: Checkpoint, processes: Processes) -> Checkpoint:
+    """The main process's choice of input: on unlike machines a tie may fall either way."""
+    chosen = processes.same_text(checkpoint.input.model_dump_json())
+    return replace(checkpoint, input=InputConfig.model_validate_json(chosen))

@@ -221,7 +221,10 @@ def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     try:
         packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         # Through bytes: safetensors' own writer leaves the file readable by its owner alone.
-        temporary.write_bytes(save(packed, metadata=dict(metadata)))
+        with temporary.open("wb") as file:
+            file.write(save(packed, metadata=dict(metadata)))
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

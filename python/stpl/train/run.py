@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from stpl.config import Config, dump_yaml
 from stpl.data.dataset import VideoDataset
 from stpl.errors import UserError
+from stpl.method.reduction import is_main_process, wait_for_all
 from stpl.train.checkpoint import FILE_NAME, load_tensors, save_tensors
 
 RESUME_FILE = "resume.safetensors"
@@ -49,12 +50,16 @@ def run_folder(out: Path, *, overwrite: bool = False, resume: bool = False) -> I
     """The folder of a run while it runs: made, or refused where it holds a run that nobody said to replace or resume.
 
     With ``overwrite`` the old run's files are put aside, and dropped only when the new run has written a checkpoint
-    or a state that resumes; if it fails before that, they come back.
+    or a state that resumes; if it fails before that, they come back. Of several processes, the main one sees to it.
 
     Raises:
         UserError: the folder holds a run and neither ``overwrite`` nor ``resume`` is given, or it holds none and
             ``resume`` is, or something else that is not a run is in the way.
     """
+    if not is_main_process():
+        wait_for_all()
+        yield
+        return
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder for the run's output; found a file")
     _finish_replacing(out)  # of a run that was killed
@@ -63,6 +68,9 @@ def run_folder(out: Path, *, overwrite: bool = False, resume: bool = False) -> I
     out.mkdir(parents=True, exist_ok=True)
     if overwrite and not resume:
         _move(RUN_FILES, out, out / REPLACED)
+    for unfinished in out.glob(".*.tmp"):  # of a run that was killed while it wrote
+        unfinished.unlink(missing_ok=True)
+    wait_for_all()
     try:
         yield
     finally:
@@ -75,7 +83,8 @@ def _check_run_folder(out: Path, overwrite: bool, resume: bool) -> None:
     if resume and not (out / RESUME_FILE).is_file():
         if (out / FILE_NAME).is_file():
             raise UserError(f"{out}: nothing to resume: the run is complete; start anew with --overwrite")
-        raise UserError(f"{out}: expected an interrupted run to resume ({RESUME_FILE}); found none")
+        if not (out / CONFIG_FILE).is_file():  # else it was killed before its first step, and begins again
+            raise UserError(f"{out}: expected an interrupted run to resume ({RESUME_FILE}); found none")
     holds_run = any((out / name).exists() for name in (FILE_NAME, RESUME_FILE, METRICS_FILE))
     if holds_run and not (overwrite or resume):
         raise UserError(f"{out}: already holds a run; continue it with --resume or replace it with --overwrite")
@@ -101,25 +110,34 @@ def _move(names: Sequence[str], source: Path, target: Path) -> None:
 
 
 def write_config(config: Config, out: Path) -> None:
-    """``config.yaml``, under a temporary name first."""
-    unfinished = out / f".{CONFIG_FILE}.part"
+    """``config.yaml``, under a temporary name first; by the main process."""
+    if not is_main_process():
+        return
+    unfinished = out / f".{CONFIG_FILE}.tmp"
     unfinished.write_text(dump_yaml(config), encoding="utf-8")
     unfinished.replace(out / CONFIG_FILE)
 
 
 class MetricsLog:
-    """``metrics.jsonl``: one JSON object a line, each with its ``event``."""
+    """``metrics.jsonl``: one JSON object a line, each with its ``event``; written by the main process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, event: str, **values: Any) -> None:
+        if not is_main_process():
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **values}) + "\n")
 
+    def forget(self) -> None:
+        """Drops everything: a run begins."""
+        if is_main_process():
+            self.path.unlink(missing_ok=True)
+
     def forget_from(self, step: int) -> None:
         """Drops what an interrupted run logged beyond the step it is resumed from."""
-        if not self.path.exists():
+        if not is_main_process() or not self.path.exists():
             return
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
@@ -127,42 +145,63 @@ class MetricsLog:
                 entry = json.loads(line)
             except json.JSONDecodeError:  # the last line of a run that was killed while writing it
                 continue
-            if entry.get("step", -1) < step:
+            if entry.get("step", -1) < step and entry["event"] != "done":
                 kept.append(line)
-        temporary = self.path.with_suffix(".tmp")
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         temporary.replace(self.path)
 
 
+class Stateful(Protocol):
+    """What can be resumed beside networks: a guard, a loss scaler."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, and values that JSON knows, by name."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
 class ResumeState:
-    """Modules and an optimiser, saved and restored together with the step.
+    """Modules, an optimiser and whatever else has a state, saved and restored together with the step.
 
     Args:
         modules: by name.
         optimizer: of their parameters.
         config: of the run.
         origin: what else the run depends on, by name: the data, the source model.
+        parts: further state, by name.
     """
 
     def __init__(
         self,
-        modules: dict[str, nn.Module],
+        modules: Mapping[str, nn.Module],
         optimizer: torch.optim.Optimizer,
         config: Config,
         origin: Mapping[str, str],
+        parts: Mapping[str, Stateful] | None = None,
     ) -> None:
         self._modules = modules
         self._optimizer = optimizer
         self._origin = {"config": config.model_dump(mode="json"), **origin}
+        self._parts = parts or {}
 
     def save(self, path: Path, step: int) -> None:
-        """Writes everything as one safetensors file, whole or not at all."""
+        """Writes everything as one safetensors file, whole or not at all; by the main process."""
+        if not is_main_process():
+            return
         tensors: dict[str, Tensor] = {}
+        values: dict[str, dict[str, Any]] = {}
         for prefix, module in self._modules.items():
             tensors.update({f"{prefix}/{name}": tensor for name, tensor in module.state_dict().items()})
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors.update({f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()})
-        save_tensors(tensors, {"step": str(step), "origin": json.dumps(self._origin)}, path)
+        for prefix, part in self._parts.items():
+            state = part.state_dict()
+            tensors.update({f"{prefix}/{name}": value for name, value in state.items() if isinstance(value, Tensor)})
+            values[prefix] = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+        metadata = {"step": str(step), "origin": json.dumps(self._origin), "values": json.dumps(values)}
+        save_tensors(tensors, metadata, path)
 
     def load(self, path: Path) -> int:
         """Restores everything and returns the step to go on with.
@@ -171,16 +210,22 @@ class ResumeState:
             UserError: the file is broken.
         """
         tensors, metadata = load_tensors(path)
+        values = json.loads(metadata["values"])
         for prefix, module in self._modules.items():
-            start = f"{prefix}/"
-            module.load_state_dict({n[len(start) :]: t for n, t in tensors.items() if n.startswith(start)})
+            module.load_state_dict(_below(prefix, tensors))
+        for prefix, part in self._parts.items():
+            part.load_state_dict({**_below(prefix, tensors), **values[prefix]})
         optimizer_state = self._optimizer.state_dict()
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer/"):
-                _, index, key = name.split("/", 2)
-                optimizer_state["state"].setdefault(int(index), {})[key] = tensor
+        for name, tensor in _below("optimizer", tensors).items():
+            index, key = name.split("/", 1)
+            optimizer_state["state"].setdefault(int(index), {})[key] = tensor
         self._optimizer.load_state_dict(optimizer_state)
         return int(metadata["step"])
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def require_same_run(path: Path, config: Config, origin: Mapping[str, str]) -> None:
@@ -222,11 +267,15 @@ def run_steps(
     log: MetricsLog,
     save: Callable[[int], None],
     save_every: int,
+    any_process: Callable[[bool], bool] = bool,
 ) -> None:
     """Runs ``step(i)`` for every step, with a progress bar, a log line each, and resumable saves.
 
     Ctrl-C (SIGINT) and SIGTERM are answered after the step in hand: its state is saved, then KeyboardInterrupt is
     raised.
+
+    Args:
+        any_process: whether any of the processes that share the steps says yes: they stop after the same one.
     """
     with step_progress() as progress, _deferred_interrupts() as interrupted:
         task = progress.add_task(title, total=steps.stop, completed=steps.start, loss="")
@@ -235,9 +284,10 @@ def run_steps(
             values = step(i)
             log.write("step", step=i, **values, seconds=round(time.perf_counter() - started, 4))
             progress.update(task, advance=1, loss=f"loss {values['loss']:.3f}")
-            if interrupted() or ((i + 1) % save_every == 0 and i + 1 < steps.stop):
+            stop = any_process(interrupted())
+            if stop or ((i + 1) % save_every == 0 and i + 1 < steps.stop):
                 save(i + 1)
-            if interrupted():
+            if stop:
                 raise KeyboardInterrupt
 
 
@@ -257,6 +307,7 @@ def step_progress() -> Progress:
         _RateColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
+        disable=not is_main_process(),
     )
 
 

@@ -89,6 +89,7 @@ def train_source(
         config = config.model_copy(update={"model": initial.arch, "input": initial.input})
     out.mkdir(parents=True, exist_ok=True)
     origin = {"data": data_identity(data), "initial model": "none" if initial is None else initial.digest}
+    resume = resume and (out / RESUME_FILE).is_file()  # a run killed before its first step begins again
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)
     write_config(config, out)
@@ -101,6 +102,9 @@ def train_source(
     log = MetricsLog(out / METRICS_FILE)
     start = state.load(out / RESUME_FILE) if resume else 0
     log.forget_from(start)
+    if not resume:
+        log.forget()
+        state.save(out / RESUME_FILE, 0)
 
     video = PreparedVideo(data, config.input.spec())
     trainer = _Supervised(config, model, optimizer)

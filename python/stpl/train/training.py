@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
-from stpl.data.randomness import batch_indices, seed_step
+from stpl.data.randomness import batch_indices, sample_generator, seed_step
+from stpl.errors import UserError
 from stpl.method.augment import PairAugmentation
 from stpl.method.batch_norm import batch_norm_layers
+from stpl.method.objective import Objective
 from stpl.method.views import Views
+from stpl.train.branch import Branch
 from stpl.train.checkpoint import Checkpoint
 from stpl.train.config import AdaptConfig
 from stpl.train.ema import make_teacher, update_teacher
 from stpl.train.objectives import build_objective
+from stpl.train.processes import Processes
 from stpl.train.run import RESUME_FILE, MetricsLog, ResumeState, run_steps
 from stpl.train.stages import spread
 
@@ -25,7 +31,11 @@ OnSnapshot = Callable[[int, Checkpoint], None]
 
 
 class Training:
-    """The third stage: the method's steps, with batches prepared ahead, snapshots and resumable saves."""
+    """The third stage: the method's steps, with batches prepared ahead, snapshots and resumable saves.
+
+    Raises:
+        UserError: settings that this machine cannot follow.
+    """
 
     def __init__(
         self,
@@ -35,38 +45,50 @@ class Training:
         out: Path,
         log: MetricsLog,
         origin: dict[str, str],
+        processes: Processes | None = None,
     ) -> None:
         self.config = config
         self.start_from = start_from
         self.video = video
         self.log = log
         self.resume_file = out / RESUME_FILE
+        self.processes = processes or Processes.start(config.device)
+        self.places = self.processes.places(config.batch_size, config.accumulate)
         torch.manual_seed(config.seed)
-        self.adaptation = Adaptation(config, start_from)
-        self.state = ResumeState(self.adaptation.modules, self.adaptation.optimizer, config, origin)
+        self.adaptation = Adaptation(config, start_from, self.processes)
+        parts = {"scaler": self.adaptation.scaler}
+        self.state = ResumeState(self.adaptation.modules, self.adaptation.optimizer, config, origin, parts)
 
     def run(self, resume: bool, on_snapshot: OnSnapshot | None) -> Checkpoint:
         start = self.state.load(self.resume_file) if resume else 0
         self.log.forget_from(start)
+        if not resume:
+            self._save(0)  # whatever happens from here on, --resume has something to go on with
         steps = range(start, self.config.steps)
-        batches = prefetched(self._batch, steps)
+        batches = prefetched(self._batch, steps, self.config.workers)
         probes = [self.video.image(index) for index in spread(len(self.video.dataset), 8)]
 
         def step(i: int) -> dict[str, float]:
-            values = self.adaptation.step(i, next(batches)[1])
+            waiting = time.perf_counter()
+            with record_function("stpl/data_wait"):
+                batch = next(batches)[1]
+            waited = time.perf_counter() - waiting
+            values = self.adaptation.step(i, batch)
             if (i + 1) % self.config.snapshot_every == 0 or i + 1 == self.config.steps:
                 self.log.write("snapshot", **describe(self.adaptation.teacher, probes), step=i)
-                if on_snapshot is not None:
+                if on_snapshot is not None and self.processes.index == 0:
                     on_snapshot(i + 1, self._result())
-            return values
+            return {**values, "data_seconds": round(waited, 4)}
 
         title = f"{self.config.method} on {self.video.dataset.name}"
-        run_steps(title, steps, step, self.log, self._save, self.config.save_every)
+        run_steps(title, steps, step, self.log, self._save, self.config.save_every, self.processes.any)
         return self._result()
 
-    def _batch(self, step: int) -> PairBatch:
+    def _batch(self, step: int) -> list[PairBatch]:
+        """This process's share of a step's batch, in the parts that it is computed in."""
         chosen = batch_indices(len(self.video.pairs), self.config.batch_size, self.config.seed, step)
-        return self.video.pair_batch([self.video.pairs[i] for i in chosen])
+        parts = [self.video.pair_batch([self.video.pairs[chosen[i]] for i in places]) for places in self.places]
+        return [part.pinned() for part in parts] if self.processes.device.type == "cuda" else parts
 
     def _save(self, step: int) -> None:
         self.state.save(self.resume_file, step)
@@ -76,42 +98,102 @@ class Training:
 
 
 class Adaptation:
-    """Student, teacher, objective and optimiser, and one step of them."""
+    """Student, teacher, objective and optimiser, and one step of them.
 
-    def __init__(self, config: AdaptConfig, start_from: Checkpoint) -> None:
+    With several processes each sees its share of the batch, and with accumulation one part of it after another. A
+    sample's random numbers follow from seed, step and its place in the whole batch.
+
+    Raises:
+        UserError: a precision that the device does not have.
+    """
+
+    def __init__(self, config: AdaptConfig, start_from: Checkpoint, processes: Processes) -> None:
         self.config = config
-        self.student = start_from.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher = make_teacher(self.student)
+        self.processes = processes
+        device = processes.device
+        self.places = processes.places(config.batch_size, config.accumulate)
+        self.student = start_from.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = build_objective(config, self.student).to(device)
+        trained = list(self.objective.trainable(self.student))
+        self.student.requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        self.losses = processes.share(_Losses(self.student, self.objective, compiled=config.compile))
+        teacher = make_teacher(self.student)
+        self.teacher = teacher
+        self._teacher_branch = Branch(teacher, "stpl/teacher", compiled=config.compile)
         self.augment = PairAugmentation(
             config.augmentation, start_from.input.mean, start_from.input.std, start_from.input.color_order
-        )
-        self.objective = build_objective(config, self.student)
+        ).to(device)
         self.modules = {"student": self.student, "teacher": self.teacher, "objective": self.objective}
-        parameters = [*self.objective.trainable(self.student), *self.objective.parameters()]
+        parameters = [*trained, *self.objective.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.autocast = autocast(config.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
 
-    def step(self, step: int, batch: PairBatch) -> dict[str, float]:
-        seed_step(self.config.seed, step)
-        present, past = (x.contiguous(memory_format=torch.channels_last) for x in (batch.present, batch.past))
-        present_augmented, past_augmented = self.augment(present, past)
-        views = Views(present, past, present_augmented, past_augmented, batch.flow)
+    def step(self, step: int, parts: Sequence[PairBatch]) -> dict[str, float]:
+        """One step of the optimiser on this process's share of the batch; the losses of the whole batch by name."""
         self.student.train()
         for layer in batch_norm_layers(self.student):
             layer.eval()  # the statistics are those of the stage before; small batches would blur them
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
-            losses = self.objective(views, self.student, self.teacher)
         self.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        self.optimizer.step()
+        logged: dict[str, Tensor] = {}
+        for i, (batch, places) in enumerate(zip(parts, self.places, strict=True)):
+            views = self._views(step, batch.to(self.processes.device), places)
+            seed_step(self.config.seed, step, places[0])  # dropout and the like, which know no samples
+            with self.processes.gradients(self.losses, averaged=i + 1 == len(parts)):
+                with self.autocast:
+                    losses = self.losses(views, self._teacher_branch)
+                self.scaler.scale(losses["loss"] / len(parts)).backward()
+            for name, value in losses.items():
+                logged[name] = logged.get(name, 0.0) + value.detach().float() / len(parts)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         update_teacher(self.teacher, self.student, self.config.ema_decay)
         self.objective.after_step(self.student, self.teacher, step)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        means = self.processes.mean(torch.stack(list(logged.values())))
+        return dict(zip(logged, means.tolist(), strict=True))
+
+    def _views(self, step: int, batch: PairBatch, places: Sequence[int]) -> Views:
+        generators = tuple(sample_generator(self.config.seed, step, place) for place in places)
+        with record_function("stpl/augment"):
+            present, past = self.augment(batch.present, batch.past, generators)
+        return Views(batch.present, batch.past, present, past, batch.flow, generators)
+
+
+class _Losses(nn.Module):
+    """The trained networks and the objective as one module, so that one backward pass meets all their weights."""
+
+    def __init__(self, student: nn.Module, objective: Objective, *, compiled: bool) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self._branch = Branch(student, "stpl/student", compiled=compiled)
+
+    def forward(self, views: Views, teacher: Branch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = self.objective(views, self._branch, teacher)
+        return losses
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which the networks run in ``precision`` (f32, bf16, fp16).
+
+    Raises:
+        UserError: the device does not have it.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError(f"precision = fp16: expected a CUDA GPU; found device {device}: use bf16 or f32")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UserError(f"precision = bf16: {torch.cuda.get_device_name(device)} does not have it; use fp16 or f32")
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "f32")
 
 
 @torch.no_grad()
 def describe(model: nn.Module, images: Sequence[Tensor]) -> dict[str, Any]:
     """What a model says of some frames: the share of pixels of each class, and its mean confidence."""
-    probabilities = torch.stack([model(image[None])[0].float().softmax(dim=0) for image in images])
+    device = next(model.parameters()).device
+    probabilities = torch.stack([model(image[None].to(device))[0].float().softmax(dim=0) for image in images])
     confidence, labels = probabilities.max(dim=1)
     histogram = torch.bincount(labels.flatten(), minlength=probabilities.shape[1]) / labels.numel()
     return {"class_histogram": [round(float(v), 5) for v in histogram], "mean_confidence": float(confidence.mean())}
