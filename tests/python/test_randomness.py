@@ -1,11 +1,11 @@
-"""Random numbers keyed by seed and step."""
+"""Random numbers keyed by seed, step and sample."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from stpl.data.randomness import batch_indices, seed_step
+from stpl.data.randomness import batch_indices, sample_generator, seed_step, uniform
 
 
 def test_an_epoch_visits_every_sample_once():
@@ -36,3 +36,17 @@ def test_step_seeds_torch():
     other = torch.rand(3)
     seed_step(1, 2)
     assert torch.equal(first, torch.rand(3)) and not torch.equal(first, other)
+
+
+def test_a_samples_numbers_depend_on_seed_step_and_sample_alone():
+    def first(*key: int) -> float:
+        return float(torch.rand((), generator=sample_generator(*key)))
+
+    assert first(1, 2, 3) == first(1, 2, 3)
+    assert len({first(*key) for key in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (3, 2, 1)]}) == 5
+
+
+def test_a_row_of_numbers_from_each_generator():
+    together = uniform([sample_generator(0, 0, n) for n in range(3)], (4, 5))
+    assert together.shape == (3, 4, 5) and float(together.min()) >= 0 and float(together.max()) < 1
+    assert torch.equal(together[1:2], uniform([sample_generator(0, 0, 1)], (4, 5)))

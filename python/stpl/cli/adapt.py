@@ -60,11 +60,13 @@ def adapt(
 
     Labels, where the video has some, are not read.
     Writes checkpoint.safetensors, config.yaml, metrics.jsonl and report.html to --out. Ctrl-C saves the state; the
-    same command with --resume goes on.
+    same command with --resume goes on, also after a crash.
 
     \b
     Example:
       stpl-adapt adapt --model models/street-day --target drive.mp4 --out runs/drive --steps 300
+    On several GPUs:
+      accelerate launch -m stpl.cli adapt --model models/street-day --target drive.mp4 --out runs/drive batch_size=16
     """
     from rich.console import Console
 
@@ -72,6 +74,7 @@ def adapt(
     from stpl.data.specs import open_dataset
     from stpl.train.adapt import adapt as run_adaptation
     from stpl.train.config import AdaptConfig
+    from stpl.train.processes import processes
     from stpl.train.run import run_folder
 
     settings = load_config(
@@ -82,9 +85,12 @@ def adapt(
     _refuse_own_folder(model, out)
     dataset = open_dataset(target)
     checkpoint = with_data_classes(checkpoint, dataset.classes, option)
-    with run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
+    with processes(settings.device) as group, run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
         adapted = run_adaptation(settings, checkpoint, dataset, out, resume=resume)
-        _write_report(out, checkpoint, adapted, dataset)
+        if group.index == 0:
+            _write_report(out, checkpoint, adapted, dataset)
+    if group.index > 0:  # one process writes and speaks for all
+        return
     console = Console()
     console.print(f"[bold]{out}[/bold]: checkpoint, settings, metrics and report.html", highlight=False)
     console.print(f"next: stpl-adapt export --model {out} --out BUNDLE", highlight=False, markup=False)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from stpl.data.classes import IGNORE_ID
+from stpl.data.randomness import sample_generator
 from stpl.method.augment import AugmentationConfig, PairAugmentation
 from stpl.method.batch_norm import reestimate_batch_norm
 from stpl.method.calibration import CalibrationConfig, calibrate, gamma_lut, score
@@ -116,11 +117,21 @@ def test_both_frames_get_the_same_augmentation():
     augment = PairAugmentation(AugmentationConfig(noise=0.0), mean, std)
     frame = torch.rand(3, 3, 24, 32) * 2 - 1
     changed = 0.0
-    for _ in range(4):
-        present, past = augment(frame, frame.clone())
+    for i in range(4):
+        present, past = augment(frame, frame.clone(), [sample_generator(5, i, n) for n in range(3)])
         torch.testing.assert_close(present, past, atol=1e-5, rtol=0)
         changed = max(changed, float((present - frame).abs().max()))
     assert changed > 0.05
+
+
+def test_augmentation_of_a_pair_is_its_own_whatever_it_is_batched_with():
+    augment = PairAugmentation(AugmentationConfig(), (120.0, 110.0, 100.0), (58.0, 57.0, 56.0))
+    frames = torch.rand(3, 3, 24, 32) * 2 - 1
+    whole, _ = augment(frames, frames, [sample_generator(1, 7, n) for n in range(3)])
+    alone, _ = augment(frames[2:], frames[2:], [sample_generator(1, 7, 2)])
+    assert torch.equal(whole[2:], alone)
+    other, _ = augment(frames[2:], frames[2:], [sample_generator(1, 8, 2)])
+    assert not torch.equal(other, alone)
 
 
 def test_calibration_with_batch_norm_judges_each_curve_with_its_own_statistics_and_leaves_the_model():
