@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from stpl.models.warp import gather_pixels, warp_pixels
 
+EPSILON = 1e-5
+"""Added to mean squares before their root is divided by: features may be zero all over after a ReLU."""
+
 
 class WindowAttention(nn.Module):
     """Each pixel of frame t attends to the window around it in both frames, the past one brought along the flow.
 
-    Scaled dot products of normalised features plus a learned bias for every place of the window decide how the
+    Scaled dot products of RMS-normalised features plus a learned bias for every place of the window decide how the
     window's features are averaged; pixels outside the frame take no part. The projections start at identity and the
     bias at zero: at first a pixel gathers what resembles it, itself above all, from its neighbourhood in space and
     time, so that from the first step on the contrast sees both frames. Keys and values are the features themselves:
@@ -25,7 +28,7 @@ class WindowAttention(nn.Module):
         window: side of the window, odd.
     """
 
-    def __init__(self, channels: int, window: int = 5) -> None:
+    def __init__(self, channels: int, window: int = 3) -> None:
         super().__init__()
         if window % 2 != 1:
             raise ValueError(f"window: expected an odd number of pixels; found {window}")
@@ -42,16 +45,25 @@ class WindowAttention(nn.Module):
         around, inside = window_positions(at, present.shape[-2], present.shape[-1], self.window)
         places = around.flatten(1)
         shape = (*around.shape, present.shape[1])
-        near = torch.cat(
-            (gather_pixels(present, places).reshape(shape), warp_pixels(past, flow, places).reshape(shape)), dim=2
-        )
-        own = gather_pixels(present, at)
-        queries = self.query(F.layer_norm(own, own.shape[-1:]))
-        keys = F.layer_norm(near, near.shape[-1:])
-        scores = (keys @ queries[..., None])[..., 0] * own.shape[-1] ** -0.5 + self.bias
-        scores = scores.masked_fill(~torch.cat((inside, inside), dim=2), float("-inf"))
-        fused: Tensor = self.output((scores.softmax(dim=2)[:, :, None, :] @ near)[:, :, 0, :])
+        frames = [gather_pixels(present, places).reshape(shape), warp_pixels(past, flow, places).reshape(shape)]
+        query = self.query(F.rms_norm(gather_pixels(present, at), shape[-1:], eps=EPSILON))
+        scores = torch.cat([_scores(query, features) for features in frames], dim=2) + self.bias
+        weights = scores.masked_fill(~inside.repeat(1, 1, 2), float("-inf")).softmax(dim=2)
+        parts = weights.to(present.dtype).chunk(2, dim=2)
+        mean = sum((w[:, :, None, :] @ f)[:, :, 0, :] for w, f in zip(parts, frames, strict=True))
+        fused: Tensor = self.output(mean)
         return fused
+
+
+def _scores(query: Tensor, features: Tensor) -> Tensor:
+    """Scaled products of queries ``(N, B, C)`` with RMS-normalised features ``(N, B, W, C)``: ``(N, B, W)`` float32.
+
+    The length divides the product instead of the features, which would be copied for it.
+    """
+    products = (features @ query[..., None])[..., 0].float()
+    mean_square = features.float().square().mean(dim=3)
+    scores: Tensor = products * torch.rsqrt((mean_square + EPSILON) * features.shape[3])
+    return scores
 
 
 def window_positions(at: Tensor, height: int, width: int, window: int) -> tuple[Tensor, Tensor]:

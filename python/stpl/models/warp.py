@@ -49,8 +49,13 @@ def warp_pixels(past: Tensor, flow: Tensor, at: Tensor) -> Tensor:
 
 def gather_pixels(maps: Tensor, at: Tensor) -> Tensor:
     """``(N, C, h, w)`` maps at flattened positions ``(N, B)``: ``(N, B, C)``."""
-    flat = maps.flatten(2)
-    return flat.gather(2, at[:, None, :].expand(-1, flat.shape[1], -1)).transpose(1, 2)
+    count, channels, height, width = maps.shape
+    if not maps.is_contiguous(memory_format=torch.channels_last):
+        return maps.flatten(2).gather(2, at[:, None, :].expand(-1, channels, -1)).transpose(1, 2)
+    # Whole pixels lie together: as rows they are read, and their gradients added, several times as fast.
+    rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+    first = torch.arange(count, device=at.device)[:, None] * (height * width)
+    return rows.index_select(0, (at + first).flatten()).view(count, -1, channels)
 
 
 def _sample(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -25,6 +25,19 @@ def test_warped_pixels_are_those_of_the_warped_map():
     torch.testing.assert_close(warp_pixels(past, flow, at), gather_pixels(warp(past, flow), at))
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pixels_are_gathered_whatever_the_layout(layout):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 5, 4, 7).contiguous(memory_format=layout).requires_grad_()
+    at = torch.randint(0, 28, (2, 40))
+    picked = gather_pixels(maps, at)
+    for n in range(2):
+        assert torch.equal(picked[n], maps[n].flatten(1)[:, at[n]].T)
+    picked.sum().backward()
+    times = torch.stack([torch.bincount(row, minlength=28) for row in at]).view(2, 1, 4, 7)
+    assert torch.equal(maps.grad, times.expand(-1, 5, -1, -1).float())
+
+
 def test_half_precision_features_are_warped_with_exact_coordinates():
     past = torch.arange(300.0).expand(1, 1, 2, 300).to(torch.bfloat16)
     warped = warp(past, torch.zeros(1, 2, 2, 300))
@@ -62,19 +75,23 @@ def test_pointwise_fusions_start_as_they_say(kind, expected):
     torch.testing.assert_close(fused, expected(gather_pixels(present, at), warp_pixels(past, flow, at)))
 
 
+def rms_normalised(value: torch.Tensor) -> torch.Tensor:
+    return value / (value.square().mean() + 1e-5).sqrt()
+
+
 def attention_by_hand(block: WindowAttention, past, present, at: int) -> torch.Tensor:
     """One pixel of one image without flow, place by place."""
     height, width = present.shape[-2:]
     y, x, reach = at // width, at % width, block.window // 2
     places = [(y + dy, x + dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
     inside = [i for i, (v, u) in enumerate(places) if 0 <= v < height and 0 <= u < width]
-    query = block.query(F.layer_norm(present[:, y, x], (len(present),)))
+    query = block.query(rms_normalised(present[:, y, x]))
     values, scores = [], []
     for frame, maps in enumerate((present, past)):
         for i in inside:
             value = maps[:, places[i][0], places[i][1]]
             values.append(value)
-            score = query @ F.layer_norm(value, (len(value),)) / len(value) ** 0.5
+            score = query @ rms_normalised(value) / len(value) ** 0.5
             scores.append(score + block.bias[frame * len(places) + i])
     return block.output(torch.stack(scores).softmax(dim=0) @ torch.stack(values))
 
@@ -111,6 +128,13 @@ def test_window_lies_around_the_pixel_and_knows_the_frame():
     places, inside = window_positions(torch.tensor([[0, 7]]), 3, 5, 3)
     assert inside[0, 0].tolist() == [False, False, False, False, True, True, False, True, True]
     assert places[0, 1].tolist() == [1, 2, 3, 6, 7, 8, 11, 12, 13] and inside[0, 1].all()
+
+
+def test_attention_to_dead_features_is_finite():
+    z = torch.zeros(1, 8, 4, 4, requires_grad=True)
+    fused = WindowAttention(8)(z, z, torch.zeros(1, 2, 4, 4), everywhere(z))
+    fused.sum().backward()
+    assert torch.isfinite(fused).all() and torch.isfinite(z.grad).all()
 
 
 def test_even_window_is_refused():

@@ -64,7 +64,9 @@ def test_source_run_writes_a_checkpoint_that_loads(source, tmp_path):
         torch.testing.assert_close(loaded.build()(images), source.build()(images))
 
 
-@pytest.mark.parametrize("method", ["stpl", "spatial", "temporal", "spatial+temporal", "duplicate", "self-training", "bn"])
+@pytest.mark.parametrize(
+    "method", ["stpl", "spatial", "temporal", "spatial+temporal", "duplicate", "self-training", "bn"]
+)
 def test_every_method_changes_the_model_and_logs_its_losses(method, source, dusk, tmp_path):
     config = ADAPT.model_copy(update={"method": method})
     adapted = adapt(config, source, dusk, tmp_path)
