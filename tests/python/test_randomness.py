@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stpl.data.randomness import batch_indices, sample_generator, seed_step, uniform
+from stpl.data.randomness import batch_indices, random_others, sample_generator, seed_step, uniform
 
 
 def test_an_epoch_visits_every_sample_once():
@@ -44,6 +44,14 @@ def test_a_samples_numbers_depend_on_seed_step_and_sample_alone():
 
     assert first(1, 2, 3) == first(1, 2, 3)
     assert len({first(*key) for key in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (3, 2, 1)]}) == 5
+
+
+def test_others_are_never_the_frame_itself_and_keyed_by_seed_step_and_place():
+    drawn = [random_others(4, [2, 2], [0, 1], 7, step) for step in range(60)]
+    assert {pair[0] for pair in drawn} == {pair[1] for pair in drawn} == {0, 1, 3}
+    assert any(first != second for first, second in drawn)
+    assert random_others(4, [2], [1], 7, 5) == drawn[5][1:]
+    assert drawn != [random_others(4, [2, 2], [0, 1], 8, step) for step in range(60)]
 
 
 def test_a_row_of_numbers_from_each_generator():

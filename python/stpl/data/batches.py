@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import stpl_rt
-from stpl.data.dataset import VideoDataset
+from stpl.data.dataset import Flow, VideoDataset
 from stpl.data.flow_cache import ComputeFlow, compute_flow
 from stpl.metrics import resize_flow
 
@@ -97,16 +97,35 @@ class PreparedVideo:
         """``(2, H, W)`` float32 flow of a frame into its predecessor."""
         return self._cached("flow", index, lambda: self._compute_flow(index))
 
-    def pair_batch(self, indices: Sequence[int]) -> PairBatch:
-        """Frames, predecessors and flow of the given frames (of :attr:`pairs`)."""
-        past = [self.dataset.previous(index) for index in indices]
-        if None in past:
+    def pair_batch(self, indices: Sequence[int], past: Sequence[int] | None = None) -> PairBatch:
+        """Frames, predecessors and flow of the given frames (of :attr:`pairs`).
+
+        Args:
+            past: frames to take for the predecessors; the flow is then computed from each frame into the one given,
+                however little they have in common.
+        """
+        if past is not None:
+            flow = [self._flow_between(index, other) for index, other in zip(indices, past, strict=True)]
+            return self._batch(indices, past, flow)
+        previous = [self.dataset.previous(index) for index in indices]
+        if None in previous:
             raise ValueError("expected frames with a predecessor; found the first frame of a sequence")
-        return PairBatch(
-            present=torch.stack([self.image(index) for index in indices]),
-            past=torch.stack([self.image(index) for index in past if index is not None]),
-            flow=torch.stack([self.flow(index) for index in indices]),
+        return self._batch(
+            indices, [index for index in previous if index is not None], [self.flow(index) for index in indices]
         )
+
+    def _batch(self, present: Sequence[int], past: Sequence[int], flow: list[Tensor]) -> PairBatch:
+        return PairBatch(
+            present=torch.stack([self.image(index) for index in present]),
+            past=torch.stack([self.image(index) for index in past]),
+            flow=torch.stack(flow),
+        )
+
+    def _flow_between(self, index: int, other: int) -> Tensor:
+        if other == self.dataset.previous(index):
+            return self.flow(index)
+        # Not kept, neither in memory nor on disk: chance seldom brings the same two frames together again.
+        return _channels_first(compute_flow(self.luma(index).numpy(), self.luma(other).numpy()))
 
     def labelled_batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Images ``(N, 3, H, W)`` float32 and labels ``(N, H, W)`` int64."""
@@ -139,7 +158,7 @@ class PreparedVideo:
             flow = resize_flow(stored, self.spec.height, self.spec.width)
         else:
             flow = self._flow(self.luma(index).numpy(), self.luma(past).numpy())
-        return torch.from_numpy(flow).permute(2, 0, 1).contiguous()
+        return _channels_first(flow)
 
     def _cached(self, kind: str, index: int, make: Callable[[], Tensor]) -> Tensor:
         key = (kind, index)
@@ -159,6 +178,10 @@ class PreparedVideo:
             self._cache_bytes += value.nbytes
             while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
                 self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+def _channels_first(flow: Flow) -> Tensor:
+    return torch.from_numpy(flow).permute(2, 0, 1).contiguous()
 
 
 def prefetched(make: Callable[[int], T], steps: range, workers: int = 1) -> Iterator[tuple[int, T]]:

@@ -54,3 +54,18 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> list[int
     epochs = {position // count for position in positions}
     order = {epoch: np.random.default_rng((seed, epoch)).permutation(count) for epoch in epochs}
     return [int(order[position // count][position % count]) for position in positions]
+
+
+def random_others(count: int, indices: Sequence[int], places: Sequence[int], seed: int, step: int) -> list[int]:
+    """For each of ``indices`` another number of 0 .. count-1, all as likely, keyed by seed, step and place.
+
+    Args:
+        count: at least 2.
+        places: of the samples in the whole batch of that step.
+    """
+    others = []
+    for index, place in zip(indices, places, strict=True):
+        # The 2 sets these keys apart from those of the sample's other random numbers.
+        drawn = int(np.random.default_rng((seed, step, place, 2)).integers(count - 1))
+        others.append(drawn + (drawn >= index))
+    return others

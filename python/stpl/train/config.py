@@ -11,6 +11,7 @@ from stpl.errors import unknown_name
 from stpl.method.augment import AugmentationConfig
 from stpl.method.batch_norm import BatchNormConfig
 from stpl.method.calibration import CalibrationConfig
+from stpl.method.guard import GuardConfig
 from stpl.method.objectives.stpl import ContrastConfig
 from stpl.method.pseudo_labels import PseudoLabelConfig
 
@@ -44,6 +45,9 @@ class AdaptConfig(Config):
     flow_cache: str = "off"
     """Computed flow on disk: ``off``, ``auto`` (the user's cache folder) or a folder."""
     flow_cache_gigabytes: float = Field(20.0, gt=0)
+    past: Literal["previous", "random"] = "previous"
+    """``random`` is a control: any other frame of the video stands in for frame t-1, a new one at each step, with the
+    flow computed between the two."""
     seed: int = Field(0, ge=0)
     snapshot_every: int = Field(25, ge=1)
     save_every: int = Field(50, ge=1)
@@ -53,6 +57,7 @@ class AdaptConfig(Config):
     pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
     contrast: ContrastConfig = ContrastConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    guard: GuardConfig = GuardConfig()
 
     @field_validator("method", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
-from stpl.data.randomness import batch_indices, sample_generator, seed_step
+from stpl.data.randomness import batch_indices, random_others, sample_generator, seed_step
 from stpl.errors import UserError
 from stpl.method.augment import PairAugmentation
 from stpl.method.batch_norm import batch_norm_layers
@@ -22,9 +22,10 @@ from stpl.train.branch import Branch
 from stpl.train.checkpoint import Checkpoint
 from stpl.train.config import AdaptConfig
 from stpl.train.ema import make_teacher, update_teacher
+from stpl.train.guarding import Guarding
 from stpl.train.objectives import build_objective
 from stpl.train.processes import Processes
-from stpl.train.run import RESUME_FILE, MetricsLog, ResumeState, run_steps
+from stpl.train.run import ACCEPTED_FILE, RESUME_FILE, MetricsLog, ResumeState, run_steps
 from stpl.train.stages import spread
 
 OnSnapshot = Callable[[int, Checkpoint], None]
@@ -57,12 +58,21 @@ class Training:
         torch.manual_seed(config.seed)
         self.adaptation = Adaptation(config, start_from, self.processes)
         parts = {"scaler": self.adaptation.scaler}
-        self.state = ResumeState(self.adaptation.modules, self.adaptation.optimizer, config, origin, parts)
+        modules = self.adaptation.modules
+        self.guarding = None
+        if config.guard.mode != "off":
+            accepted = ResumeState(modules, self.adaptation.optimizer, config, origin, parts)
+            file = out / ACCEPTED_FILE
+            self.guarding = Guarding(config.guard, start_from, video, accepted, file, log, self.processes)
+            modules = {**modules, "guard": self.guarding.guard}
+        self.state = ResumeState(modules, self.adaptation.optimizer, config, origin, parts)
 
     def run(self, resume: bool, on_snapshot: OnSnapshot | None) -> Checkpoint:
         start = self.state.load(self.resume_file) if resume else 0
         self.log.forget_from(start)
         if not resume:
+            if self.guarding is not None:
+                self.guarding.begin()
             self._save(0)  # whatever happens from here on, --resume has something to go on with
         steps = range(start, self.config.steps)
         batches = prefetched(self._batch, steps, self.config.workers)
@@ -73,22 +83,40 @@ class Training:
             with record_function("stpl/data_wait"):
                 batch = next(batches)[1]
             waited = time.perf_counter() - waiting
-            values = self.adaptation.step(i, batch)
+            values = self.adaptation.step(i, batch, 1.0 if self.guarding is None else self.guarding.rate_scale)
             if (i + 1) % self.config.snapshot_every == 0 or i + 1 == self.config.steps:
-                self.log.write("snapshot", **describe(self.adaptation.teacher, probes), step=i)
-                if on_snapshot is not None and self.processes.index == 0:
-                    on_snapshot(i + 1, self._result())
+                self._snapshot(i + 1, probes, on_snapshot)
             return {**values, "data_seconds": round(waited, 4)}
 
+        def stopped() -> bool:
+            return self.guarding is not None and self.guarding.stopped
+
         title = f"{self.config.method} on {self.video.dataset.name}"
-        run_steps(title, steps, step, self.log, self._save, self.config.save_every, self.processes.any)
-        return self._result()
+        run_steps(title, steps, step, self.log, self._save, self.config.save_every, self.processes.any, stopped)
+        if self.guarding is None:
+            return self._result()
+        selected = self.guarding.finish()
+        self.log.write("selected", after_steps=selected)
+        return self._result() if selected else self.start_from
+
+    def _snapshot(self, steps_done: int, probes: Sequence[Tensor], on_snapshot: OnSnapshot | None) -> None:
+        self.log.write("snapshot", **describe(self.adaptation.teacher, probes), step=steps_done - 1)
+        if on_snapshot is not None and self.processes.index == 0:
+            on_snapshot(steps_done, self._result())
+        if self.guarding is not None:
+            self.guarding.judge(steps_done, self.adaptation.teacher)
 
     def _batch(self, step: int) -> list[PairBatch]:
         """This process's share of a step's batch, in the parts that it is computed in."""
         chosen = batch_indices(len(self.video.pairs), self.config.batch_size, self.config.seed, step)
-        parts = [self.video.pair_batch([self.video.pairs[chosen[i]] for i in places]) for places in self.places]
+        parts = [self._pairs(step, [self.video.pairs[chosen[i]] for i in places], places) for places in self.places]
         return [part.pinned() for part in parts] if self.processes.device.type == "cuda" else parts
+
+    def _pairs(self, step: int, indices: Sequence[int], places: Sequence[int]) -> PairBatch:
+        if self.config.past == "previous":
+            return self.video.pair_batch(indices)
+        others = random_others(len(self.video.dataset), indices, places, self.config.seed, step)
+        return self.video.pair_batch(indices, others)
 
     def _save(self, step: int) -> None:
         self.state.save(self.resume_file, step)
@@ -131,8 +159,10 @@ class Adaptation:
         self.autocast = autocast(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
 
-    def step(self, step: int, parts: Sequence[PairBatch]) -> dict[str, float]:
+    def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> dict[str, float]:
         """One step of the optimiser on this process's share of the batch; the losses of the whole batch by name."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate_scale
         self.student.train()
         for layer in batch_norm_layers(self.student):
             layer.eval()  # the statistics are those of the stage before; small batches would blur them

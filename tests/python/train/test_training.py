@@ -92,6 +92,17 @@ def test_stpl_trains_student_fusion_and_projection(fusion, clean_branch, source,
     assert not same_weights(adapted, source)
 
 
+@pytest.mark.parametrize("control", ["past=random", "contrast.flow=zero"])
+def test_control_changes_the_outcome_and_is_keyed_by_the_seed(control, source, dusk, tmp_path):
+    config = ADAPT.model_copy(update={"steps": 2})
+    plain = adapt(config, source, dusk, tmp_path / "plain")
+    changed = load_config(AdaptConfig, None, [control])
+    controlled = config.model_copy(update={"past": changed.past, "contrast": changed.contrast})
+    first = adapt(controlled, source, dusk, tmp_path / "a")
+    assert not same_weights(first, plain)
+    assert same_weights(first, adapt(controlled, source, dusk, tmp_path / "b"))
+
+
 def test_adaptation_never_reads_labels(source, tmp_path, monkeypatch):
     data = InMemory(open_dataset(DUSK))
 
