@@ -15,11 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import stpl
-
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = Path(stpl.__file__).resolve().parent.parent
-"""Where the package lies that runs."""
 CPP_FOLDERS = ("cpp/core", "cpp/flow", "cpp/ops")
 """What prepares frames, estimates flow and samples logits."""
 
@@ -50,7 +46,7 @@ class CodeIndex:
         packages: the packages that are followed; imports from elsewhere are not.
     """
 
-    def __init__(self, folder: Path = PACKAGES, packages: tuple[str, ...] = ("stpl",)) -> None:
+    def __init__(self, folder: Path = ROOT / "python", packages: tuple[str, ...] = ("stpl",)) -> None:
         self.folder = folder
         self.packages = packages
         self._modules: dict[str, Module | None] = {}

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from execution import BUSY, CHANGED, INTERRUPTED, SNAPSHOTS, write_json
+from record import COMMIT
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from runs import JOB_FILE, RESULT_FILE, Bench, Run
-from worker import BUSY, CHANGED, INTERRUPTED, SNAPSHOTS, write_json
 
 from stpl.train.run import METRICS_FILE
 
 logger = logging.getLogger(__name__)
-WORKER = Path(__file__).with_name("worker.py")
 LOG_FILE = "log.txt"
 
 
@@ -90,9 +90,27 @@ class Runner:
             folder = self.bench.folder(run)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / RESULT_FILE).unlink(missing_ok=True)
-            write_json(folder / JOB_FILE, {**self.bench.job(run), "keep_snapshots": keep})
+            write_json(folder / JOB_FILE, {**self.bench.job(run), "commit": COMMIT, "keep_snapshots": keep})
             task = progress.add_task(run.label, total=max(1, run.steps), note="")
-            self._active.append(_Process(run, folder, _start(folder), task))
+            self._active.append(_Process(run, folder, self._start(folder), task))
+
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        with (folder / LOG_FILE).open("ab") as log:
+            # A session of its own: Ctrl-C reaches the worker once, from here.
+            return subprocess.Popen(
+                [sys.executable, str(self.bench.root / "benchmarks" / "worker.py"), str(folder)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
 
     def _collect(self, progress: Progress) -> None:
         for active in [*self._active]:
@@ -110,7 +128,8 @@ class Runner:
             elif code == BUSY:
                 progress.console.print(f"{active.run.label}: another process is at it")
             elif code == CHANGED:
-                progress.console.print(f"{active.run.label}: the code has changed; run the same command once more")
+                self.failed.append(active.folder)
+                progress.console.print(f"{active.run.label}: not run: the code changed while it was being copied")
             elif code != INTERRUPTED:
                 self.failed.append(active.folder)
                 progress.console.print(f"{active.run.label}: failed, see {active.folder / LOG_FILE}")
@@ -132,25 +151,6 @@ class Runner:
         for active in self._active:
             active.process.wait()
         self._active.clear()
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-    with (folder / LOG_FILE).open("ab") as log:
-        # A session of its own: Ctrl-C reaches the worker once, from here.
-        return subprocess.Popen(
-            [sys.executable, str(WORKER), str(folder)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
 
 
 def _steps_done(folder: Path) -> int:

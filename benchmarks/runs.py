@@ -118,7 +118,7 @@ class Bench:
         out: the runs' folder.
         camvid: folder of the CamVid clips; None where not at hand.
         sources: source checkpoints by name, in place of the usual ones.
-        code: the sources that the package's digest is taken of.
+        root: the project's code that runs execute and keys are taken of: a frozen copy, or the project itself.
     """
 
     def __init__(
@@ -126,11 +126,12 @@ class Bench:
         out: Path,
         camvid: Path | None = None,
         sources: dict[str, Path] | None = None,
-        code: CodeIndex | None = None,
+        root: Path = ROOT,
     ) -> None:
         self.out = out
         self.camvid = camvid
-        self.code = code if code is not None else CodeIndex()
+        self.root = root
+        self.code = CodeIndex(root / "python")
         self._given = dict(sources or {})
         self._identity = lru_cache(maxsize=None)(self._find_identity)
         self._source = lru_cache(maxsize=None)(self._load_source)
@@ -168,7 +169,7 @@ class Bench:
             "kind": run.kind,
             "source": source.digest,
             "data": self._identity(run.domain),
-            "cpp": digest_of_files(),
+            "cpp": digest_of_files(self.root),
             **self._executed(adapted.config, source.arch),
         }
         if isinstance(run, FineTuning):

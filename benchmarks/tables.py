@@ -6,8 +6,8 @@
 
 Runs lie under --out, each keyed by its settings, its source model, its data and the code it executes; the table goes
 to benchmarks/results/TABLE.json (`make_tables.py` shows it). Ctrl-C saves the runs in hand; the same command goes on.
-Two commands may work at the same folder. The package must not be edited meanwhile: a run whose code has changed since
-the command began is not counted.
+Two commands may work at the same folder. Runs execute a copy of the code made when the command begins, so that the
+package may be edited meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from catalogue import GROUPS, TABLES, Row, Table
+from code_digest import ROOT
+from frozen import freeze
 from record import RESULTS, write_result
 from rich.console import Console
 from runner import Runner
@@ -165,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
     console = Console(stderr=True, soft_wrap=True)
     sources = {"camvid-day": args.camvid_source} if args.camvid_source is not None else {}
-    bench = Bench(args.out, args.data, sources)
+    bench = Bench(args.out, args.data, sources, freeze(ROOT, args.out))
     runner = Runner(bench, args.jobs, console)
     tables = selected_tables(args)
     running = not (args.list or args.collect)
