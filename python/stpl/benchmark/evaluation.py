@@ -9,7 +9,7 @@ Source: the released code of DA-VSN (Guan et al., ICCV 2021) and TPS (Xing et al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,14 +145,12 @@ def evaluate_published(
     *,
     unscored: tuple[str, ...] = (),
     device: str = "auto",
-    on_frame: Callable[[], None] | None = None,
 ) -> PublishedScore:
     """Scores a checkpoint on all labelled frames of ``data``.
 
     Args:
         unscored: classes left out of the mean.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        on_frame: called after every frame.
 
     Raises:
         UserError: no labels, classes other than the checkpoint's, or a missing past frame that the network needs.
@@ -168,8 +166,6 @@ def evaluate_published(
 
     for _, (inputs, label) in prefetched(made, range(len(frames))):
         confusion.update(predictor.predict(inputs, (label.shape[0], label.shape[1])), label)
-        if on_frame is not None:
-            on_frame()
     return PublishedScore(checkpoint.classes, confusion, unscored, len(frames))
 
 

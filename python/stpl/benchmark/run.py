@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,6 @@ from stpl.train.run import data_identity
 from stpl.train.source import train_source
 
 logger = logging.getLogger(__name__)
-
-Ticker = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-"""Shows the progress of something of so many steps; what it gives is called after each."""
 
 SCORES_FILE = "scores.json"
 RESULTS_FILE = "results.json"
@@ -66,7 +62,6 @@ class BenchmarkRun:
         out: the folder; a part of it that is finished is not made again.
         source_model: what to start from; trained where None.
         overwrite: make parts again that were made with other settings.
-        ticker: shows progress.
 
     Raises:
         UserError: missing data, or a source model of other classes.
@@ -80,13 +75,11 @@ class BenchmarkRun:
         *,
         source_model: Checkpoint | None = None,
         overwrite: bool = False,
-        ticker: Ticker,
     ) -> None:
         self.config = config
         self.benchmark = BENCHMARKS[config.benchmark]
         self.out = out
         self._overwrite = overwrite
-        self._ticker = ticker
         self._given = source_model
         if self._given is not None:
             _require_classes(self._given, self.benchmark)
@@ -165,15 +158,15 @@ class BenchmarkRun:
         return _run_score(method, seed, json.loads(file.read_text(encoding="utf-8")))
 
     def _score(self, checkpoint: Checkpoint, title: str) -> Score:
-        with self._ticker(f"scoring {title}", self.frames) as tick:
-            score = evaluate_published(
-                checkpoint,
-                self._val,
-                self.config.evaluation,
-                unscored=self.benchmark.unscored,
-                device=self.config.adapt.device,
-                on_frame=tick,
-            )
+        logger.info("scoring %s on %d labelled frames", title, self.frames)
+        score = evaluate_published(
+            checkpoint,
+            self._val,
+            self.config.evaluation,
+            unscored=self.benchmark.unscored,
+            device=self.config.adapt.device,
+        )
+        logger.info("%s: mIoU %.1f %% on the val split", title, 100 * score.miou)
         return score.to_dict()
 
     def _part(self, name: str, key: dict[str, Any]) -> Part:

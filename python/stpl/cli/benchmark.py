@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +69,7 @@ def benchmark(
     settings = load_config(BenchmarkConfig, config, overrides or ())
     roots = DataRoots(target_root, source_root, source_flow, target_flow, val_flow)
     given = None if source_model is None else _open_model(source_model, arch, BENCHMARKS[settings.benchmark].classes)
-    run = BenchmarkRun(settings, roots, out, source_model=given, overwrite=overwrite, ticker=_ticker)
+    run = BenchmarkRun(settings, roots, out, source_model=given, overwrite=overwrite)
     try:
         scores = run()
     except KeyboardInterrupt:
@@ -96,15 +94,6 @@ def _open_model(model: str, arch: str | None, classes: ClassSet) -> Checkpoint:
     checkpoint = open_model(model, arch=arch, classes=None if arch is None else ClassOption(names=classes))
     checkpoint.build()  # what does not fit is said before anything is written
     return checkpoint
-
-
-@contextmanager
-def _ticker(title: str, steps: int) -> Iterator[Callable[[], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task(title, total=steps)
-        yield lambda: bar.advance(task)
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ parameters is never updated).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,8 @@ from stpl.train.run import (
     run_steps,
     write_config,
 )
+
+logger = logging.getLogger(__name__)
 
 CLASSIFIERS = ("layer5.", "layer6.", "sf_layer.")
 
@@ -126,6 +129,8 @@ def _network(config: PairSourceConfig, num_classes: int) -> AccelDeepLabV2:
     assert isinstance(model, AccelDeepLabV2)
     if config.imagenet is not None:
         load_imagenet(model, read_state_dict(config.imagenet))
+    else:
+        logger.warning("%s starts from random weights: the published numbers start from ImageNet's", config.model)
     return model
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from stpl.benchmark.config import BenchmarkConfig
 from stpl.benchmark.evaluation import EvaluationConfig, evaluate_published
 from stpl.cli.main import run
+from stpl.config import load_config
 from stpl.data.specs import open_dataset
 from stpl.train.checkpoint import load_checkpoint
 
@@ -61,19 +63,18 @@ def test_from_data_to_table_once(command: list[str], tmp_path: Path, capfd: pyte
     assert "| stpl (ours) | SF video |" in page
     assert "2 seeds" in page
 
-    made = {file: file.stat().st_mtime_ns for file in out.glob("*/checkpoint.safetensors")}
-    assert len(made) == 5
-    capfd.readouterr()
+    files = [*out.glob("*/checkpoint.safetensors"), *out.glob("*/scores.json")]
+    made = {file: file.stat().st_mtime_ns for file in files}
+    assert len(made) == 5 + 5
     assert run([*command, "seeds=[0]"]) == 0  # fewer runs, all of them there
     assert {file: file.stat().st_mtime_ns for file in made} == made
-    assert "scoring" not in capfd.readouterr().out
     assert len(json.loads((out / "results.json").read_text())["runs"]) == 3
 
     assert run([*command, "adapt.steps=2"]) == 2  # the same folder with other settings
     assert "adapt.steps = 4; found adapt.steps = 2: make it again with --overwrite" in capfd.readouterr().err
     assert run([*command, "adapt.steps=2", "methods=[stpl]", "seeds=[0]", "--overwrite"]) == 0
     again = {file: file.stat().st_mtime_ns for file in made}
-    assert [file.parent.name for file in made if again[file] != made[file]] == ["stpl-0"]
+    assert {file.parent.name for file in made if again[file] != made[file]} == {"stpl-0"}
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(
@@ -132,3 +133,26 @@ def test_mistakes_are_named_before_anything_is_written(
     assert "benchmark" in mistake(*command, "benchmark=gta")
     assert "expected a folder at" in mistake(*command, "--val-flow", str(tmp_path / "nowhere"))
     assert not (tmp_path / "out").exists()
+
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(("name", "size"), [("viper", (720, 1280)), ("synthia", (640, 1280))])
+def test_the_recipes_are_the_protocol(name: str, size: tuple[int, int]) -> None:
+    file = ROOT / "models" / f"{name}_to_cityscapes.yaml"
+    recipe = load_config(BenchmarkConfig, file)
+    source = recipe.pair_source
+    assert source is not None
+    assert recipe.benchmark == f"{name}-to-cityscapes"
+    assert (source.input.height, source.input.width) == size
+    assert source.input.color_order == "bgr"
+    assert source.input.mean == (104.00698793, 116.66876762, 122.67891434)
+    assert source.input.std == (1, 1, 1)
+    assert (source.steps, source.batch_size, source.learning_rate, source.horizon) == (40_000, 1, 2.5e-4, 250_000)
+    assert (source.momentum, source.weight_decay, source.power, source.auxiliary) == (0.9, 5e-4, 0.9, 0.1)
+    assert (recipe.evaluation.height, recipe.evaluation.width) == (512, 1024)
+    lines = [line.lstrip("# ") for line in file.read_text().splitlines() if line.startswith("#   ")]
+    command = " ".join(lines).replace("\\", " ").split("stpl-adapt ")[1].split()
+    assert command[:3] == ["benchmark", "--config", f"models/{name}_to_cityscapes.yaml"]
+    assert load_config(BenchmarkConfig, file, [command[-1]]).pair_source.imagenet is not None
