@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, cast
@@ -72,7 +73,10 @@ class Processes:
             return module
         for tensor in module.state_dict().values():
             dist.broadcast(tensor, 0)
-        return cast(nn.Module, self._accelerator.prepare(module))
+        with warnings.catch_warnings():
+            # PyTorch renames broadcast_buffers; Accelerate does not know the new name yet.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+            return cast(nn.Module, self._accelerator.prepare(module))
 
     def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
         """Around a forward and backward pass of a shared module: whether its gradients are averaged at once.
