@@ -17,6 +17,7 @@ from stpl_rt import overlay
 Event = Mapping[str, Any]
 
 _CRITERIA = {
+    "agreement": ("agreement", "higher is better"),
     "information": ("information", "higher is better"),
     "entropy": ("entropy", "lower is better"),
     "nuclear_norm": ("nuclear norm", "higher is better"),
@@ -109,26 +110,41 @@ def add_calibration(report: Report, events: Sequence[Event]) -> None:
         return
     criterion = str(event.get("criterion", "information"))
     known, better = _CRITERIA.get(criterion, (criterion, ""))
-    chosen = float(event["chosen"])
-    what = "the frames as they are" if chosen == 1.0 else f"gamma {chosen:g} ({'brighter' if chosen < 1 else 'darker'})"
+    chosen = _curve_name(event, float(event["chosen"]))
+    reason = str(event.get("reason", f"best {known} ({better})"))
     report.section(
         "Input calibration",
-        f"The source model was shown the same frames under several tone curves. Taken: {what}, which has the best "
-        f"{known} ({better}). No label was used; at run time the curve is a look-up table.",
+        f"The source model was shown the same frames under several tone curves. Taken: {chosen}. Why: {reason}. "
+        "No label was used; at run time the curve is a look-up table.",
     )
-    candidates = sorted(event["candidates"], key=lambda c: float(c["gamma"]))
+    candidates = sorted(event["candidates"], key=lambda c: (_balanced(c), float(c["gamma"])))
     columns = [key for key in _CRITERIA if key in candidates[0]]
-    heads = [f"{_CRITERIA[key][0]}{' (decides)' if key == criterion else ''}" for key in columns]
-    rows = [[f"{c['gamma']:g}", *(f"{c[key]:.4f}" for key in columns)] for c in candidates]
-    report.add_table(
-        ["gamma", *heads], rows, highlight=next((i for i, c in enumerate(candidates) if c["gamma"] == chosen), None)
-    )
-    if criterion in columns and len(candidates) > 1:
-        gammas = [float(c["gamma"]) for c in candidates]
-        line = Series(known, gammas, [float(c[criterion]) for c in candidates])
+    deciding = ("agreement", "information") if criterion == "agreement" else (criterion,)
+    heads = [f"{_CRITERIA[key][0]}{' (decides)' if key in deciding else ''}" for key in columns]
+    names = [_curve_name(c, float(c["gamma"])) for c in candidates]
+    rows = [[name, *(f"{c[key]:.4f}" for key in columns)] for name, c in zip(names, candidates, strict=True)]
+    report.add_table(["curve", *heads], rows, highlight=next((i for i, n in enumerate(names) if n == chosen), None))
+    plain = [c for c in candidates if not _balanced(c)]
+    if len(plain) < 2:
+        return
+    gammas = [float(c["gamma"]) for c in plain]
+    marked = None if "balanced" in chosen else float(event["chosen"])
+    for key in (key for key in deciding if key in columns):
+        name, better = _CRITERIA[key]
+        line = Series(name, gammas, [float(c[key]) for c in plain])
         report.add_curves(
-            [line], x_label="gamma", y_label=known, markers=True, marked_x=chosen, caption=f"{known}: {better}"
+            [line], x_label="gamma", y_label=name, markers=True, marked_x=marked, caption=f"{name}: {better}"
         )
+
+
+def _balanced(candidate: Event) -> bool:
+    return any(exponent != 1.0 for exponent in candidate.get("channels", ()))
+
+
+def _curve_name(event: Event, gamma: float) -> str:
+    if "curve" in event:
+        return str(event["curve"])
+    return "as they are" if gamma == 1.0 else f"gamma {gamma:g}"
 
 
 def add_training(report: Report, events: Sequence[Event], classes: ClassSet) -> None:
@@ -168,4 +184,4 @@ def _add_facts(report: Report, events: Sequence[Event]) -> None:
         report.add_fact("time", f"{float(done['seconds']):.0f} s")
     calibration = next((e for e in events if e.get("event") == "calibration"), None)
     if calibration is not None:
-        report.add_fact("gamma chosen", f"{float(calibration['chosen']):g}")
+        report.add_fact("tone curve", _curve_name(calibration, float(calibration["chosen"])))

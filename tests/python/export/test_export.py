@@ -19,7 +19,7 @@ from stpl.data.classes import ClassSet
 from stpl.errors import UserError
 from stpl.evaluate import Predictor
 from stpl.export import EngineParity, ParityError, bundle, export_bundle, export_onnx, measure_parity
-from stpl.method.calibration import gamma_lut
+from stpl.method.tone_curves import gamma_lut
 from stpl.models import build_model
 from stpl.train.checkpoint import Checkpoint, InputConfig
 

@@ -1,4 +1,4 @@
-"""Pseudo-labels, calibration, batch-norm re-estimation and the augmentation."""
+"""Pseudo-labels, batch-norm re-estimation and the augmentation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from stpl.data.classes import IGNORE_ID
 from stpl.data.randomness import sample_generator
 from stpl.method.augment import AugmentationConfig, PairAugmentation
 from stpl.method.batch_norm import reestimate_batch_norm
-from stpl.method.calibration import CalibrationConfig, calibrate, gamma_lut, score
 from stpl.method.pseudo_labels import PseudoLabelConfig, PseudoLabeller
-from stpl.models import CompactNet
 
 
 def logits_with(confidences: list[list[float]]) -> torch.Tensor:
@@ -43,54 +41,6 @@ def test_labels_without_update_leave_the_thresholds():
     before = labeller.thresholds.clone()
     labeller(logits_with([[0.6], [0.6]]), update=False)
     assert torch.equal(before, labeller.thresholds)
-
-
-def test_gamma_table_is_monotone_and_fixes_both_ends():
-    for gamma in (0.4, 1.0, 1.5):
-        for table in gamma_lut(gamma):
-            assert table[0] == 0 and table[255] == 255 and list(table) == sorted(table)
-    assert gamma_lut(1.0)[0] == tuple(range(256))
-    assert gamma_lut(0.5)[0][64] > 64
-
-
-class BrightnessModel(nn.Module):
-    """Sure of a class where the image is near one of two brightnesses, unsure in between."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        value = x[:, :1]
-        return torch.cat((-((value - 0.7) ** 2), -((value - 0.3) ** 2)), dim=1) * 60
-
-
-@pytest.mark.parametrize("criterion", ["entropy", "information", "nuclear_norm"])
-def test_calibration_finds_the_curve_that_undoes_a_darkening(criterion):
-    torch.manual_seed(0)
-    bright = torch.where(torch.rand(1, 3, 16, 16) < 0.5, 0.3, 0.7)
-    dark = (bright**2.0 * 255).round().long()
-
-    def frames(lut):
-        table = torch.arange(256) if lut is None else torch.tensor(lut[0])
-        return [table[dark].float() / 255]
-
-    config = CalibrationConfig(criterion=criterion, gammas=(1.5, 1.0, 0.7, 0.5, 0.35))
-    gamma, scores = calibrate(BrightnessModel(), frames, config)
-    assert gamma == 0.5
-    assert [s.gamma for s in scores] == [1.5, 1.0, 0.7, 0.5, 0.35]
-
-
-def test_calibration_always_tries_the_identity():
-    image = torch.rand(1, 3, 8, 8)
-    gamma, scores = calibrate(BrightnessModel(), lambda _: [image], CalibrationConfig(gammas=(0.5,)))
-    assert gamma == 1.0 and {s.gamma for s in scores} == {1.0, 0.5}
-
-
-def test_batch_statistics_grow_with_the_distance_of_the_input():
-    torch.manual_seed(0)
-    model = CompactNet(4)
-    reestimate_batch_norm(model, [torch.randn(4, 3, 64, 64) for _ in range(4)], blend=1.0)
-    model.eval()
-    near = score(model, [torch.randn(1, 3, 64, 64)], 1.0).batch_statistics
-    far = score(model, [torch.randn(1, 3, 64, 64) * 3 + 2], 1.0).batch_statistics
-    assert far > 2 * near
 
 
 def test_batch_norm_blend_moves_statistics_by_its_share():
@@ -132,22 +82,3 @@ def test_augmentation_of_a_pair_is_its_own_whatever_it_is_batched_with():
     assert torch.equal(whole[2:], alone)
     other, _ = augment(frames[2:], frames[2:], [sample_generator(1, 8, 2)])
     assert not torch.equal(other, alone)
-
-
-def test_calibration_with_batch_norm_judges_each_curve_with_its_own_statistics_and_leaves_the_model():
-    torch.manual_seed(0)
-    model = CompactNet(4)
-    images = [torch.rand(1, 3, 64, 64) for _ in range(4)]
-    reestimate_batch_norm(model, images, 1.0)
-    model.eval()
-    before = copy.deepcopy(model.state_dict())
-
-    def frames(lut):
-        table = torch.arange(256) if lut is None else torch.tensor(lut[0])
-        return [table[(image * 255).long()].float() / 255 for image in images]
-
-    config = CalibrationConfig(gammas=(1.0, 0.4))
-    plain = calibrate(model, frames, config)[1]
-    judged = calibrate(model, frames, config, batch_norm_blend=1.0)[1]
-    assert judged[1].batch_statistics < 0.1 * plain[1].batch_statistics
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

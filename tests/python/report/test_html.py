@@ -123,11 +123,16 @@ def test_a_report_is_written_whole(tmp_path: Path) -> None:
 def run_folder(tmp_path: Path) -> Path:
     """A run's log: calibration, three steps, two snapshots, a last line cut off."""
     candidates = [
-        {"gamma": 1.0, "entropy": 0.9, "information": 0.4, "nuclear_norm": 1.1, "batch_statistics": float("nan")},
-        {"gamma": 0.5, "entropy": 0.8, "information": 0.6, "nuclear_norm": 1.3, "batch_statistics": 0.2},
+        {**curve, "entropy": 0.9, "nuclear_norm": 1.1, "batch_statistics": float("nan")}
+        for curve in (
+            {"curve": "as they are", "gamma": 1.0, "channels": [1, 1, 1], "information": 0.4, "agreement": 0.61},
+            {"curve": "gamma 0.5", "gamma": 0.5, "channels": [1, 1, 1], "information": 0.6, "agreement": 0.72},
+            {"curve": "balanced", "gamma": 1.0, "channels": [0.9, 1, 1], "information": 0.7, "agreement": 0.5},
+        )
     ]
+    chosen = {"criterion": "agreement", "chosen": 0.5, "curve": "gamma 0.5", "reason": "gamma 0.5: agreement 0.720"}
     events = [
-        {"event": "calibration", "criterion": "information", "candidates": candidates, "chosen": 0.5},
+        {"event": "calibration", **chosen, "candidates": candidates},
         *(
             {
                 "event": "step",
@@ -155,12 +160,19 @@ def test_the_report_of_an_adaptation_says_what_was_chosen_and_why(run_folder: Pa
     file = write_adaptation_report(run_folder, CLASSES, [Sample("dusk 000001", frame, labels, labels + 1)])
     page = Page(file.read_text(encoding="utf-8"))
     assert file == run_folder / "report.html"
-    for words in ("gamma 0.5 (brighter)", "information (decides)", "dusk 000001", "method: stpl", "12 s", "2.0"):
+    for words in (
+        "Taken: gamma 0.5. Why: gamma 0.5: agreement 0.720",
+        "information (decides)",
+        "dusk 000001",
+        "method: stpl",
+        "12 s",
+        "2.0",
+    ):
         assert words in page.text
     rows = [row.get("class") for row in page.named("tr")]
-    assert rows == [None, "highlight", None]  # the head, then by gamma: 0.5 is the one chosen
+    assert rows == [None, "highlight", None, None]  # the head, by gamma, the balanced one last
     assert len(page.named("img")) == 3
-    assert len(page.named("svg")) == 6  # calibration, three losses, confidence, classes
+    assert len(page.named("svg")) == 7  # two of the calibration, three losses, confidence, classes
 
 
 def test_a_run_without_stages_still_has_a_report(tmp_path: Path) -> None:
