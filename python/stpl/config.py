@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from stpl.errors import UserError
-from stpl.validation import read_mapping, validate
+from stpl.validation import load_yaml, read_mapping, validate
 
 C = TypeVar("C", bound="Config")
 
@@ -54,7 +54,7 @@ def dump_yaml(config: Config) -> str:
 
 def _read_value(text: str, override: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError:
         raise UserError(f"config: expected a value that can be read as YAML; found {override!r}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,28 @@ Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]  # keys and indices from the root to a field
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2: ``true`` and ``false`` are the booleans; ``off``, ``on``, ``yes`` and ``no`` are text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def load_yaml(text: str) -> Any:
+    """The value that a YAML text holds. Raises yaml.YAMLError."""
+    return yaml.load(text, _Loader)
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; empty for an empty file. Raises UserError where there is none, naming the file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     except yaml.YAMLError as error:
