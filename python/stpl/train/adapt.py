@@ -13,6 +13,7 @@ from stpl.errors import UserError
 from stpl.method.reduction import is_main_process, wait_for_all
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.config import UNTRAINED, AdaptConfig
+from stpl.train.guarding import allowed, why_not_train, why_nothing_helps
 from stpl.train.processes import Processes
 from stpl.train.run import METRICS_FILE, RESUME_FILE, MetricsLog, data_identity, require_same_run, write_config
 from stpl.train.stages import calibrate_input, estimate_batch_norm
@@ -57,16 +58,7 @@ def adapt(
     if not resume:
         log.forget()
     started = time.perf_counter()
-    adapted = source
-    if config.method != "source":
-        adapted = calibrate_input(config, source, target, None if resume else log)
-        adapted = _same_everywhere(adapted, processes)
-    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
-    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
-    if config.method != "source":
-        adapted = estimate_batch_norm(config, adapted, video, None if resume else log)
-    if config.method not in UNTRAINED:
-        adapted = Training(config, adapted, video, out, log, origin, processes).run(resume, on_snapshot)
+    adapted = _adapted(config, source, target, out, log, origin, processes, resume, on_snapshot)
     seconds = round(time.perf_counter() - started, 1)
     log.write("done", seconds=seconds)
     provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
@@ -76,6 +68,35 @@ def adapt(
         (out / RESUME_FILE).unlink(missing_ok=True)
     wait_for_all()
     return result
+
+
+def _adapted(
+    config: AdaptConfig,
+    source: Checkpoint,
+    target: VideoDataset,
+    out: Path,
+    log: MetricsLog,
+    origin: dict[str, str],
+    processes: Processes,
+    resume: bool,
+    on_snapshot: OnSnapshot | None,
+) -> Checkpoint:
+    """The stages of ``config.method``, one after the other, as far as the guard lets them."""
+    if config.method == "source":
+        return source
+    stage_log = None if resume else log
+    if not allowed(config.guard, "adapt", lambda: why_nothing_helps(config.guard, source, target), stage_log):
+        return source
+    adapted = calibrate_input(config, source, target, stage_log)
+    adapted = _same_everywhere(adapted, processes)
+    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
+    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
+    adapted = estimate_batch_norm(config, adapted, video, stage_log)
+    if config.method in UNTRAINED:
+        return adapted
+    if not allowed(config.guard, "train", lambda: why_not_train(config.guard, target), stage_log):
+        return adapted
+    return Training(config, adapted, video, out, log, origin, processes).run(resume, on_snapshot)
 
 
 def _same_everywhere(checkpoint: Checkpoint, processes: Processes) -> Checkpoint:

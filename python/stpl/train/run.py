@@ -40,7 +40,10 @@ METRICS_FILE = "metrics.jsonl"
 REPORT_FILE = "report.html"
 
 
-RUN_FILES = (FILE_NAME, RESUME_FILE, METRICS_FILE, CONFIG_FILE, REPORT_FILE)
+ACCEPTED_FILE = "accepted.safetensors"
+"""The training state at the last snapshot that the guard accepted, while a run goes on."""
+
+RUN_FILES = (FILE_NAME, RESUME_FILE, ACCEPTED_FILE, METRICS_FILE, CONFIG_FILE, REPORT_FILE)
 REPLACED = ".replaced"
 """Where the files of a run that is being replaced wait until the new one has something to show."""
 
@@ -268,6 +271,7 @@ def run_steps(
     save: Callable[[int], None],
     save_every: int,
     any_process: Callable[[bool], bool] = bool,
+    finished: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs ``step(i)`` for every step, with a progress bar, a log line each, and resumable saves.
 
@@ -276,10 +280,13 @@ def run_steps(
 
     Args:
         any_process: whether any of the processes that share the steps says yes: they stop after the same one.
+        finished: asked before each step; where it says yes, the remaining ones are left out.
     """
     with step_progress() as progress, _deferred_interrupts() as interrupted:
         task = progress.add_task(title, total=steps.stop, completed=steps.start, loss="")
         for i in steps:
+            if finished():
+                break
             started = time.perf_counter()
             values = step(i)
             log.write("step", step=i, **values, seconds=round(time.perf_counter() - started, 4))
