@@ -161,8 +161,9 @@ class Adaptation:
 
     def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> dict[str, float]:
         """One step of the optimiser on this process's share of the batch; the losses of the whole batch by name."""
+        warm_up = min(1.0, (step + 1) / max(self.config.warm_up, 1))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate_scale
+            group["lr"] = self.config.learning_rate * warm_up * rate_scale
         self.student.train()
         for layer in batch_norm_layers(self.student):
             layer.eval()  # the statistics are those of the stage before; small batches would blur them
