@@ -123,13 +123,14 @@ def run_adaptation(bench: Bench, run: Adaptation, folder: Path, keep_snapshots: 
     adapted = adapt(run.config, bench.source(run.domain), video, folder, resume=resumed, on_snapshot=on_snapshot)
     progress.stop()
     steps = {snapshot["digest"]: int(step) for step, snapshot in progress.snapshots.items()}
+    selected_step = steps.get(adapted.digest, 0) if run.steps else None
     outcome = {
-        "selected": {**measure(adapted), "step": steps.get(adapted.digest)},
+        "selected": {**measure(adapted), "step": selected_step},
         "snapshots": progress.snapshots,
         "seconds": progress.seconds,
         "cpu_seconds": progress.cpu_seconds,
         "gamma": adapted.provenance.get("calibration_gamma"),
-        "guard": _events(folder, "guard"),
+        "guard": [*_events(folder, "guard_stage"), *_events(folder, "guard")],
     }
     progress.file.unlink(missing_ok=True)
     return outcome

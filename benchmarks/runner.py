@@ -17,7 +17,7 @@ from execution import BUSY, CHANGED, INTERRUPTED, SNAPSHOTS, write_json
 from record import COMMIT
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from runs import JOB_FILE, RESULT_FILE, Bench, Run
+from runs import JOB_FILE, Bench, Run
 
 from stpl.train.run import METRICS_FILE
 
@@ -71,6 +71,7 @@ class Runner:
         self._waiting = deque(runs)
         total = len(self._waiting)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"))
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         with Progress(*columns, TimeElapsedColumn(), console=self.console) as progress:
             overall = progress.add_task("runs", total=max(1, total), note=f"0/{total}")
             try:
@@ -82,14 +83,17 @@ class Runner:
             except KeyboardInterrupt:
                 self._interrupt()
                 return False
+            finally:
+                signal.signal(signal.SIGTERM, before)
         return True
 
     def _start_next(self, progress: Progress) -> None:
         while self._waiting and len(self._active) < self.jobs:
             run, keep = self._waiting.popleft()
+            if not self.missing([run], lambda _, keep=keep: keep):
+                continue  # another command has been at it
             folder = self.bench.folder(run)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / RESULT_FILE).unlink(missing_ok=True)
             write_json(folder / JOB_FILE, {**self.bench.job(run), "commit": COMMIT, "keep_snapshots": keep})
             task = progress.add_task(run.label, total=max(1, run.steps), note="")
             self._active.append(_Process(run, folder, self._start(folder), task))
@@ -124,15 +128,16 @@ class Runner:
             seconds = time.monotonic() - active.started
             if code == 0:
                 self._done_seconds.append(seconds)
-                progress.console.print(f"{active.run.label}: done in {seconds:.0f} s")
-            elif code == BUSY:
-                progress.console.print(f"{active.run.label}: another process is at it")
-            elif code == CHANGED:
+            elif code not in (BUSY, INTERRUPTED):
                 self.failed.append(active.folder)
-                progress.console.print(f"{active.run.label}: not run: the code changed while it was being copied")
-            elif code != INTERRUPTED:
-                self.failed.append(active.folder)
-                progress.console.print(f"{active.run.label}: failed, see {active.folder / LOG_FILE}")
+            said = {
+                0: f"done in {seconds:.0f} s",
+                BUSY: "another process is at it",
+                CHANGED: "not run: the code changed while it was being copied",
+                INTERRUPTED: "interrupted",
+            }
+            what = said.get(code, f"failed: {_last_line(active.folder / LOG_FILE)} ({active.folder / LOG_FILE})")
+            progress.console.print(f"{active.run.label}: {what}", highlight=False, markup=False)
 
     def _show(self, progress: Progress, overall: TaskID, total: int) -> None:
         shares = [_steps_done(a.folder) / max(1, a.run.steps) for a in self._active]
@@ -151,6 +156,11 @@ class Runner:
         for active in self._active:
             active.process.wait()
         self._active.clear()
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
 
 
 def _steps_done(folder: Path) -> int:

@@ -31,6 +31,7 @@ RESULT_FILE = "result.json"
 JOB_FILE = "job.json"
 FACTORIES = ("stpl.models", "stpl.method.objectives", "stpl.train.objectives")
 """They can build every network and objective; a run depends on the one that they build for it."""
+GUARD = ("stpl.method.guard", "stpl.train.guarding")
 DUMPED = "stpl.train.config"
 """Its settings are in the key by their values."""
 CAMVID_RECIPE = ROOT / "models" / "camvid-day.yaml"
@@ -79,7 +80,7 @@ class FineTuning:
     @property
     def start(self) -> Adaptation:
         """What gives the checkpoint to start from."""
-        return Adaptation(self.domain, ("method=bn",))
+        return Adaptation(self.domain, ("method=bn", "guard.mode=off"))
 
     @property
     def label(self) -> str:
@@ -225,9 +226,8 @@ class Bench:
     def _find_executed(self, config: AdaptConfig, arch: str) -> dict[str, Any]:
         """Settings and code that an adaptation with this configuration uses."""
         stop = [*FACTORIES, DUMPED]
-        guard = getattr(config, "guard", None)
-        if guard is not None and guard.mode == "off":
-            stop.append("stpl.method.guard")
+        if config.guard.mode == "off":
+            stop += GUARD
         model = build_model(arch, 2)
         roots: list[Symbol] = [
             ("stpl.train.adapt", "adapt"),
@@ -265,6 +265,8 @@ def _settings(config: AdaptConfig, mentioned: set[str]) -> dict[str, Any]:
         unused = isinstance(section, Config) and not {type(section).__name__, name} & mentioned
         if unused or name in NEUTRAL or (config.method in UNTRAINED and name in TRAINING_ALONE):
             dump.pop(name, None)
+    if config.guard.mode == "off":
+        dump["guard"] = "off"
     return dump
 
 

@@ -68,11 +68,11 @@ class Plan:
                 domains[domain.name] = previous[domain.name]
             else:
                 domains[domain.name] = {"spec": domain.spec, "view": domain.view, "rows": rows}
-        return {"seeds": list(table.seeds), "domains": domains}
+        return {"title": table.title, "text": table.text, "seeds": list(table.seeds), "domains": domains}
 
     def _add(self, table: Table, cell: Cell) -> None:
         domain, row, seed = cell
-        run = row.run(domain, seed)
+        run = table.run(domain, row, seed)
         try:
             self.bench.folder(run)
         except UserError as error:
@@ -85,7 +85,7 @@ class Plan:
         runs = {seed: self.runs.get((table.name, (domain, row, seed))) for seed in seeds}
         results = {seed: None if run is None else self.bench.result(run) for seed, run in runs.items()}
         return {
-            "overrides": list(row.overrides),
+            "overrides": list(row.overrides if row.oracle else (*table.base, *row.overrides)),
             "oracle": row.oracle,
             "runs": {str(seed): None if result is None else summarise(result) for seed, result in results.items()},
             "note": self.refused.get((table.name, domain.name, row.name)),

@@ -1,0 +1,186 @@
+"""Input calibration: what each criterion chooses, against no calibration and the best curve, by domain and network.
+
+    python benchmarks/calibration.py                                        # the development domains
+    python benchmarks/calibration.py --domains rain snow camvid-dusk --data "$STPL_CAMVID" --camvid-source RUN
+
+Three networks: street-day with the batch-norm stage, the same without it, and one with group normalisation (trained at
+the first call, some minutes, and kept under --group-norm). All curves are measured after the same later stage. Results
+are added to benchmarks/results/calibration.json; a domain that is measured again replaces itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from record import COMMIT, RESULTS, write_result
+from videos import DOMAINS, Part, open_video
+
+import stpl_rt
+from stpl.config import load_config
+from stpl.data.batches import PreparedVideo
+from stpl.data.dataset import Image, VideoDataset
+from stpl.data.in_memory import InMemory
+from stpl.data.specs import open_dataset
+from stpl.errors import UserError
+from stpl.evaluate import evaluate_checkpoint
+from stpl.method.calibration import CalibrationConfig, Criterion, calibrate, choose
+from stpl.method.tone_curves import Lut, ToneCurve, balancing_exponents, candidate_curves, chain
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from stpl.train.config import AdaptConfig
+from stpl.train.source import SourceConfig, train_source
+from stpl.train.stages import estimate_batch_norm, spread
+
+CRITERIA: tuple[Criterion, ...] = ("agreement", "information", "entropy", "nuclear_norm", "batch_statistics")
+NETWORKS = ("batch-norm", "batch-norm, stage off", "group-norm")
+ARCH = "group_norm_net:build"
+SPEC = "synthstreet:?domain={}&seed={}&sequences=4&frames=31&fps=3&size=240x320"
+GROUP_NORM_DATA = "synthstreet:?domain=day&seed=1000&sequences=24&frames=6&fps=1.5&size=240x320"
+GROUP_NORM = SourceConfig(model=ARCH, jitter=0.4, steps=1000, batch_size=8, crop=(160, 208), precision="bf16")
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A development domain seen through another camera: powers of the channels' values, below 1 brighter."""
+
+    spec: str
+    powers: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def open(self) -> VideoDataset:
+        return InMemory(Toned(open_dataset(self.spec), self.powers))
+
+
+class Toned(Part):
+    """Frames whose channels were raised to powers."""
+
+    def __init__(self, video: VideoDataset, powers: tuple[float, float, float]) -> None:
+        super().__init__(video, "toned " + " ".join(f"{power:g}" for power in powers))
+        self._tables: list[NDArray[np.uint8]] = [np.array(table, np.uint8) for table in ToneCurve(1.0, powers).lut()]
+
+    def frame(self, index: int) -> Image:
+        frame = super().frame(index)
+        return np.stack([table[frame[..., channel]] for channel, table in enumerate(self._tables)], axis=-1)
+
+
+VARIATIONS = {
+    "fog": Variation(SPEC.format("fog", 730)),
+    "day": Variation(SPEC.format("day", 740)),
+    "day, bright": Variation(SPEC.format("day", 750), (0.6, 0.6, 0.6)),
+    "dusk, dark": Variation(SPEC.format("dusk", 530), (1.3, 1.3, 1.3)),
+    "dusk, yellow": Variation(SPEC.format("dusk", 540), (0.95, 1.0, 1.3)),
+    "fog, bright": Variation(SPEC.format("fog", 760), (0.75, 0.75, 0.75)),
+}
+DEVELOPMENT = ("dusk", "night", *VARIATIONS)
+
+
+def measure(source: Checkpoint, target: VideoDataset, frames: list[int], stage: bool) -> dict[str, Any]:
+    """Every candidate's mIoU after the batch-norm stage (or without it), and what each criterion chooses."""
+    config = load_config(AdaptConfig, None, [f"batch_norm.enabled={str(stage).lower()}"])
+    settings = config.calibration
+    seen = [target.frame(index) for index in spread(len(target), settings.frames)]
+    curves = candidate_curves(settings.gammas, settings.balanced_gammas, balancing_exponents(seen))
+
+    def prepared(lut: Lut | None) -> list[torch.Tensor]:
+        spec = _seen_through(source, lut).input.spec()
+        return [torch.from_numpy(stpl_rt.preprocess(frame, spec))[None] for frame in seen]
+
+    started = time.perf_counter()
+    found = calibrate(
+        source.build(), prepared, curves, settings, batch_norm_blend=config.batch_norm.blend if stage else 0.0
+    )
+    seconds = time.perf_counter() - started
+    miou = {}
+    for curve in curves:
+        changed = _seen_through(source, None if curve.identity else curve.lut())
+        adapted = estimate_batch_norm(config, changed, PreparedVideo(target, changed.input.spec()))
+        miou[curve.name] = 100 * evaluate_checkpoint(adapted, target, frames).miou
+    chosen = {name: choose(found.scores, _with_criterion(settings, name)).curve.name for name in CRITERIA}
+    return {
+        "curves": miou,
+        "chosen": chosen,
+        "reason": found.reason,
+        "scores": [scores.as_dict() for scores in found.scores],
+        "seconds": round(seconds, 2),
+        "commit": COMMIT,
+    }
+
+
+def group_norm_source(folder: Path) -> Checkpoint:
+    """The network without batch normalisation, trained where it has not been."""
+    sys.path.append(str(Path(__file__).parent))  # where the factory is
+    if not (folder / FILE_NAME).is_file():
+        train_source(GROUP_NORM, InMemory(open_dataset(GROUP_NORM_DATA)), folder)
+    return load_checkpoint(folder, ARCH)
+
+
+def summary(rows: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
+    """By criterion: mean and least of the differences to no calibration, over the domains of one network."""
+    gains = {
+        criterion: [row["curves"][row["chosen"][criterion]] - row["curves"]["as they are"] for row in rows.values()]
+        for criterion in CRITERIA
+    }
+    return {criterion: [fmean(values), min(values)] for criterion, values in gains.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--domains", nargs="+", default=list(DEVELOPMENT), choices=[*VARIATIONS, *DOMAINS])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--source", type=Path, default=Path("models/street-day"))
+    parser.add_argument("--group-norm", type=Path, default=Path("runs/calibration/group-norm"))
+    parser.add_argument("--camvid-source", type=Path, help="run or checkpoint of CamVid's day, for camvid-dusk")
+    parser.add_argument("--data", type=Path, default=None, help="folder of the CamVid clips, for camvid-dusk")
+    parser.add_argument("--every", type=int, default=4, help="measure on every n-th labelled frame")
+    parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
+    args = parser.parse_args()
+    out = args.json or RESULTS / "calibration.json"
+    results = json.loads(out.read_text(encoding="utf-8"))["results"] if out.is_file() else {"networks": {}}
+    results["settings"] = CalibrationConfig().model_dump(mode="json")
+    for domain in args.domains:
+        target = VARIATIONS[domain].open() if domain in VARIATIONS else open_video(DOMAINS[domain], args.data)[1]
+        frames = target.labelled()[:: args.every]
+        for network in args.networks:
+            source = _source_of(network, domain, args)
+            if source is None:
+                continue
+            row = measure(source, target, frames, stage=network != "batch-norm, stage off")
+            results["networks"].setdefault(network, {})[domain] = {**row, "frames": len(frames)}
+            shown = {name: f"{curve} {row['curves'][curve]:.1f}" for name, curve in row["chosen"].items()}
+            best = max(row["curves"], key=row["curves"].__getitem__)
+            print(
+                f"{domain} / {network} ({row['seconds']} s): as they are {row['curves']['as they are']:.1f}, ", end=""
+            )
+            print(f"best {best} {row['curves'][best]:.1f}; {shown}; {row['reason']}", flush=True)
+            write_result("calibration", results, out)
+    for network, rows in results["networks"].items():
+        print(network, {name: [round(value, 2) for value in pair] for name, pair in summary(rows).items()})
+
+
+def _source_of(network: str, domain: str, args: argparse.Namespace) -> Checkpoint | None:
+    on_camvid = domain in DOMAINS and DOMAINS[domain].on_camvid
+    if network == "group-norm":
+        return None if on_camvid else group_norm_source(args.group_norm)
+    if on_camvid and args.camvid_source is None:
+        raise UserError("camvid-dusk: expected --camvid-source, a model of CamVid's day; found none")
+    return load_checkpoint(args.camvid_source if on_camvid else args.source)
+
+
+def _seen_through(source: Checkpoint, lut: Lut | None) -> Checkpoint:
+    return replace(source, input=source.input.model_copy(update={"lut": chain(lut, source.input.lut)}))
+
+
+def _with_criterion(settings: CalibrationConfig, criterion: Criterion) -> CalibrationConfig:
+    return settings.model_copy(update={"criterion": criterion})
+
+
+if __name__ == "__main__":
+    main()
