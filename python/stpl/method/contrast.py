@@ -42,13 +42,14 @@ def contrast_loss(
     Returns:
         Scalars: the sum, float32, and the number of those anchors, int64.
     """
-    similarity = (anchors @ keys.transpose(1, 2)).float() / temperature
+    with torch.autocast(anchors.device.type, enabled=False):  # bf16 steps of a cosine, 0.004, over t are too coarse
+        similarity = anchors.float() @ keys.float().transpose(1, 2) / temperature
     known = (anchor_labels != IGNORE_ID)[:, :, None] & (key_labels != IGNORE_ID)[:, None, :]
     same = anchor_labels[:, :, None] == key_labels[:, None, :]
     positive, negative = same & known, ~same & known
     positives = positive.sum(dim=2)
     usable = (positives > 0) & negative.any(dim=2)
-    # Finite, not minus infinity: an anchor without negatives must give no gradient rather than NaN.
+    # Finite, so that no infinity comes near the gradients of an anchor without negatives.
     bottom = similarity.masked_fill(~negative, torch.finfo(similarity.dtype).min).logsumexp(dim=2, keepdim=True)
     difference = bottom - similarity
     # -log(exp(s) / (exp(s) + exp(bottom))) = softplus(bottom - s)

@@ -18,4 +18,4 @@ class ProjectionHead(nn.Module):
         self.layers = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return F.normalize(self.layers(pixels), dim=-1)
+        return F.normalize(self.layers(pixels).float(), dim=-1)

@@ -98,3 +98,12 @@ def test_gradient_pulls_the_positive_and_pushes_the_negative():
     total, _ = contrast_loss(q, torch.tensor([[0]]), k, torch.tensor([[0, 1]]), 0.5, "negatives")
     total.backward()
     assert k.grad[0, 0, 0] < 0 < k.grad[0, 1, 0]
+
+
+def test_mixed_precision_leaves_the_similarities_exact():
+    torch.manual_seed(0)
+    q, k, labels = unit(1, 6, 16), unit(1, 8, 16), torch.arange(8)[None] % 3
+    exact, _ = contrast_loss(q, labels[:, :6], k, labels, 0.01, "negatives")
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = contrast_loss(q, labels[:, :6], k, labels, 0.01, "negatives")
+    assert torch.equal(exact, mixed)

@@ -54,7 +54,7 @@ class ContrastConfig(Config):
     clean_branch: Literal["student", "teacher"] = "teacher"
     """Who encodes the clean frames: the student, gradients through both branches, or the EMA teacher, without."""
     past_gradient: bool = False
-    """Whether gradients flow into the encoding of frame t-1."""
+    """Whether gradients flow into the student's encoding of frame t-1."""
 
 
 class Stpl(Objective):
@@ -91,7 +91,7 @@ class Stpl(Objective):
         of_teacher = self.config.clean_branch == "teacher"
         present = terms.teacher_features if of_teacher else student.features(views.present)
         if self.kind == "stpl":
-            past = self._past(views.past, teacher if of_teacher else student)
+            past = _frozen(teacher, views.past) if of_teacher else self._past(views.past, student)
             past_augmented = self._past(views.past_augmented, student)
             return self._fused(views, labels, (past, present), (past_augmented, terms.augmented_features))
         if self.kind == "duplicate":
@@ -100,8 +100,8 @@ class Stpl(Objective):
         if "spatial" in self.kind:
             total = total + self._between(views, present, labels, terms.augmented_features)
         if "temporal" in self.kind:
+            teacher_past = _frozen(teacher, views.past)
             with torch.no_grad():
-                teacher_past = teacher.features(views.past)
                 past_labels = self.self_training.labeller(teacher.logits(teacher_past), update=False).sure
             past = teacher_past if of_teacher else self._past(views.past, student)
             # Both frames by the teacher, nothing would learn: the anchors then come from the student.
@@ -109,9 +109,9 @@ class Stpl(Objective):
             total = total + self._between(views, anchors, labels, past, past_labels)
         return total
 
-    def _past(self, images: Tensor, model: SegmentationModel) -> Tensor:
+    def _past(self, images: Tensor, student: SegmentationModel) -> Tensor:
         with torch.set_grad_enabled(self.config.past_gradient and torch.is_grad_enabled()):
-            return model.features(images)
+            return student.features(images)
 
     def _fused(
         self, views: Views, labels: Tensor, clean: tuple[Tensor, Tensor], augmented: tuple[Tensor, Tensor]
@@ -156,6 +156,11 @@ class Stpl(Objective):
                 self.config.denominator,
             )
             return batch_mean(total, count)
+
+
+@torch.no_grad()
+def _frozen(teacher: SegmentationModel, images: Tensor) -> Tensor:
+    return teacher.features(images)
 
 
 def _labels_at(labels: Tensor, size: torch.Size) -> Tensor:
