@@ -25,6 +25,7 @@ TRAIN_PACKAGES = {
     "torch": "torch",
     "kornia": "kornia",
     "safetensors": "safetensors",
+    "transformers": "transformers",
     "onnx": "onnx",
     "onnxscript": "onnxscript",
     "onnxruntime": "onnxruntime",

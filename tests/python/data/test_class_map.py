@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,14 @@ def test_names_that_neither_side_has(value: str, message: str) -> None:
 def test_nothing_in_common_is_said() -> None:
     with pytest.raises(UserError, match="no class of the model is one of the data's"):
         match_classes(MODEL, ClassSet(("cat",), ((0, 0, 0),)), read_classes("by-name"))
+
+
+def test_the_documented_file_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    (tmp_path / "classes.yaml").write_text(block[1], encoding="utf-8")
+    option = read_classes(str(tmp_path / "classes.yaml"))
+    assert option.names == CLASS_SETS["cityscapes-19"] and option.by_name
+    assert option.pairs["rider"] == "pedestrian" and option.ignored == ("bridge",)
+    assert all(f"`{name}`" in page for name in CLASS_SETS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +57,11 @@ def test_flow_scales_with_resolution_per_axis():
     flow = torch.ones(1, 2, 8, 12)
     half = resize_flow(flow, 4, 3)
     assert torch.allclose(half[:, 0], torch.tensor(0.25)) and torch.allclose(half[:, 1], torch.tensor(0.5))
+
+
+def test_heavy_libraries_wait_until_they_are_needed():
+    program = (
+        "import sys; from stpl.models import build_model; import stpl.train.open_model; build_model('compact', 2); "
+        "sys.exit('transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
