@@ -22,6 +22,7 @@ from stpl.cli.runs import (
     OutOption,
     OverridesArgument,
     OverwriteOption,
+    PrintConfigOption,
     ResumeOption,
     SeedOption,
     StepsOption,
@@ -55,6 +56,7 @@ def adapt(
     size: SizeOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    print_config: PrintConfigOption = False,
 ) -> None:
     """Adapts a source model to unlabelled video.
 
@@ -65,12 +67,14 @@ def adapt(
     \b
     Example:
       stpl-adapt adapt --model models/street-day --target drive.mp4 --out runs/drive --steps 300
+    All settings, with their values:
+      stpl-adapt adapt --print-config --method tps steps=300
     On several GPUs:
       accelerate launch -m stpl.cli adapt --model models/street-day --target drive.mp4 --out runs/drive batch_size=16
     """
     from rich.console import Console
 
-    from stpl.config import load_config
+    from stpl.config import dump_yaml, load_config
     from stpl.data.specs import open_dataset
     from stpl.train.adapt import adapt as run_adaptation
     from stpl.train.config import AdaptConfig
@@ -80,6 +84,9 @@ def adapt(
     settings = load_config(
         AdaptConfig, config, as_overrides({"method": method, "seed": seed, "steps": steps}, overrides)
     )
+    if print_config:
+        typer.echo(dump_yaml(settings), nl=False)
+        return
     option = class_option(classes)
     checkpoint = open_from_options(model, arch, option, size)
     _refuse_own_folder(model, out)

@@ -25,6 +25,27 @@ OverridesArgument = Annotated[
 ]
 
 
+def _nothing_required(context: typer.Context, wanted: bool) -> bool:
+    """Where only the settings are to be shown, no model, data or folder has to be named."""
+    if wanted:
+        required = [parameter for parameter in context.command.params if parameter.required]
+        for parameter in required:
+            parameter.required = False
+        context.call_on_close(lambda: [setattr(parameter, "required", True) for parameter in required])
+    return wanted
+
+
+PrintConfigOption = Annotated[
+    bool,
+    typer.Option(
+        "--print-config",
+        is_eager=True,
+        callback=_nothing_required,
+        help="Print all settings as YAML, as --config and key=value leave them, and exit.",
+    ),
+]
+
+
 def as_overrides(options: dict[str, Any], overrides: Sequence[str] | None) -> list[str]:
     """Options that were given as ``key=value``, before those that the user wrote so."""
     return [f"{key}={value}" for key, value in options.items() if value is not None] + list(overrides or ())
