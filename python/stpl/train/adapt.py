@@ -15,7 +15,15 @@ from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_check
 from stpl.train.config import UNTRAINED, AdaptConfig
 from stpl.train.guarding import allowed, why_not_train, why_nothing_helps
 from stpl.train.processes import Processes
-from stpl.train.run import METRICS_FILE, RESUME_FILE, MetricsLog, data_identity, require_same_run, write_config
+from stpl.train.run import (
+    ACCEPTED_FILE,
+    METRICS_FILE,
+    RESUME_FILE,
+    MetricsLog,
+    data_identity,
+    require_same_run,
+    write_config,
+)
 from stpl.train.stages import calibrate_input, estimate_batch_norm
 from stpl.train.training import OnSnapshot, Training, autocast
 
@@ -65,7 +73,9 @@ def adapt(
     result = replace(adapted, provenance={**adapted.provenance, **provenance})
     if is_main_process():
         save_checkpoint(result, out / FILE_NAME)
+        # In this order: as long as there is something to resume, what it may be taken back to is there, too.
         (out / RESUME_FILE).unlink(missing_ok=True)
+        (out / ACCEPTED_FILE).unlink(missing_ok=True)
     wait_for_all()
     return result
 

@@ -83,7 +83,6 @@ class Guarding:
     def finish(self) -> int:
         """Restores the last accepted state; returns its step, 0 for the model that training started from."""
         self._state.load(self._file)
-        self._file.unlink(missing_ok=True)
         return int(self.guard.accepted_step)
 
 

@@ -190,9 +190,15 @@ class ResumeState:
         self._parts = parts or {}
 
     def save(self, path: Path, step: int) -> None:
-        """Writes everything as one safetensors file, whole or not at all; by the main process."""
-        if not is_main_process():
-            return
+        """Writes everything as one safetensors file, whole or not at all.
+
+        The main process writes; all wait for it, so that any of them may load what was saved.
+        """
+        if is_main_process():
+            self._write(path, step)
+        wait_for_all()
+
+    def _write(self, path: Path, step: int) -> None:
         tensors: dict[str, Tensor] = {}
         values: dict[str, dict[str, Any]] = {}
         for prefix, module in self._modules.items():
