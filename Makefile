@@ -1,7 +1,8 @@
 # make demo   adapt the shipped model to dusk video, export it, run it (runs/demo/)
 # make test   all tests, C++ and Python
 # make lint   formatters and type checks, changing nothing
-# make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md
+# make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md; resumes where it was stopped
+# make check-long   the claims about the method and its guard, checked on runs; hours, resumes where it was stopped
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt p
 TEST_SOURCES := $(shell find tests/cpp -type f)
 CXX_FORMATTED := $(shell find cpp include bindings tests/cpp $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
 
-.PHONY: demo test lint bench stub clean
+.PHONY: demo test lint bench check-long stub clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMPS)/train $(STAMPS)/build
@@ -41,6 +42,9 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 
 bench: $(STAMPS)/train $(STAMPS)/build
 	scripts/bench.sh
+
+check-long: $(STAMPS)/train $(STAMPS)/build
+	scripts/check_long.sh
 
 # The type stub of the extension module, committed beside it; a test compares the two.
 stub: $(STAMPS)/build

@@ -235,9 +235,9 @@ TABLES: dict[str, Table] = {
 }  # fmt: skip
 GROUPS = {
     "guard": ("guard-benign", "guard-hostile", "guard-hostile-rate"),
-    "development": (
-        "development-rivals", "fusion", "denominator", "tau", "lambda", "anchors", "clean-branch", "learning-rate",
-        "pseudo-labels", "batch-norm", "oracle-settings",
+    "settings": (
+        "fusion", "denominator", "tau", "lambda", "anchors", "clean-branch", "learning-rate", "pseudo-labels",
+        "batch-norm", "oracle-settings",
     ),
 }  # fmt: skip
 """Several tables by one name."""

@@ -8,43 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
+
+import adaptation_tables as tables
+from adaptation_tables import table
+from catalogue import GROUPS
+from catalogue import TABLES as COMPUTED
+
+import stpl_rt  # noqa: F401  the runtime's library before anything else loads one
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 Record = dict[str, Any]
-
-
-def table(columns: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def spread(scores: list[float]) -> str:
-    if len(scores) == 1:
-        return f"{scores[0]:.1f}"
-    return f"{fmean(scores):.1f} ± {stdev(scores):.1f} ({', '.join(f'{s:.1f}' for s in scores)})"
-
-
-def camvid_day_to_dusk(results: Record) -> str:
-    rows = results["rows"]
-    base = rows["source"]["miou"][0]
-    lines = []
-    for name, row in rows.items():
-        snapshots = ["", ""]
-        if "best_snapshot" in row:
-            snapshots = [f"{fmean(row['best_snapshot']):.1f}", f"{fmean(row['worst_snapshot']):.1f}"]
-        seconds = f"{row['seconds']:.0f}" if "seconds" in row else ""
-        lines.append([name, spread(row["miou"]), f"{fmean(row['miou']) - base:+.1f}", *snapshots, seconds])
-    columns = ["", "mIoU: mean ± spread (seeds)", "against source", "best snapshot", "worst snapshot", "seconds"]
-    text = (
-        "mIoU over the classes present in the 62 labelled dusk frames; the result is the last snapshot, the best and "
-    )
-    text += f"worst are for comparison. Seeds {', '.join(map(str, results['seeds']))}, one source model."
-    return f"{text}\n\n{table(columns, lines)}"
 
 
 def propagation(results: Record) -> str:
@@ -83,19 +59,6 @@ def overhead(results: Record) -> str:
     return table(columns, lines)
 
 
-def choose_settings(results: Record) -> str:
-    parts = []
-    for group, variants in results["tables"].items():
-        domains = list(results["domains"])
-        lines = [
-            [name, f"{row['mean_gain']:+.1f}", *(f"{row[domain]['miou']:.1f}" for domain in domains)]
-            for name, row in variants.items()
-        ]
-        parts.append(f"**{group}**\n\n" + table(["", "mean gain over source", *domains], lines))
-    source = ", ".join(f"{name} {value:.1f}" for name, value in results["source"].items())
-    return f"Development domains; source model: {source}.\n\n" + "\n\n".join(parts)
-
-
 def flow_vs_opencv(results: Record) -> str:
     parts = []
     for size, measured in results["sizes"].items():
@@ -113,28 +76,57 @@ def flow_vs_opencv(results: Record) -> str:
     return f"Against OpenCV {results['settings']['opencv']}, preset ultrafast.\n\n" + "\n\n".join(parts)
 
 
+def calibration(results: Record) -> str:
+    parts = []
+    for network, domains in results["networks"].items():
+        criteria = list(next(iter(domains.values()))["chosen"])
+        lines = []
+        for domain, row in domains.items():
+            curves, plain = row["curves"], row["curves"]["as they are"]
+            best = max(curves, key=curves.__getitem__)
+            chosen = [f"{row['chosen'][name]} ({curves[row['chosen'][name]] - plain:+.1f})" for name in criteria]
+            lines.append([domain, f"{plain:.1f}", f"{best} ({curves[best] - plain:+.1f})", *chosen])
+        parts.append(f"**{network}**\n\n" + table(["", "mIoU, no calibration", "best curve", *criteria], lines))
+    return "The curve that each criterion chooses, and what it gains over none.\n\n" + "\n\n".join(parts)
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
-    "camvid_day_to_dusk": ("CamVid, day to dusk", camvid_day_to_dusk),
+    "claims": ("What was claimed, and what was measured", tables.claims),
+    "rivals": (COMPUTED["rivals"].title, tables.in_full),
+    "ablation": (COMPUTED["ablation"].title, tables.ablation),
+    "purity": ("Neighbour purity", tables.purity),
+    **{name: (COMPUTED[name].title, tables.in_full) for name in GROUPS["guard"]},
+    "development-rivals": (COMPUTED["development-rivals"].title, tables.in_full),
+    **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["development"] if name != "development-rivals"},
+    "calibration": ("Input calibration", calibration),
     "propagation": ("Propagation on real 15 Hz video", propagation),
     "overhead": ("Overhead of push() over the network", overhead),
     "flow_vs_opencv": ("Optical flow against OpenCV's", flow_vs_opencv),
-    "choose_settings": ("Settings, chosen on generated video", choose_settings),
 }
 
 
+def command(name: str) -> str:
+    """What computes a table."""
+    return f"benchmarks/tables.py {name}" if name in COMPUTED else f"benchmarks/{name}.py"
+
+
+def section(name: str, results: Path) -> str:
+    """A table with its title and where it was measured; a table without results says so."""
+    title, make = TABLES[name]
+    file = results / f"{name}.json"
+    if not file.is_file():
+        return f"## {title}\n\nnot run: `python {command(name)}`"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    machine = record["machine"]
+    where = f"`{command(name)}`, commit {record['commit']}, {record['date']}, {machine['processor']}, "
+    where += f"{machine['cores']} cores"
+    return f"## {title}\n\n{where}\n\n{make(record['results'])}"
+
+
 def main() -> None:
-    parts = ["# Benchmarks\n\nMade by `python benchmarks/make_tables.py` from `benchmarks/results/`; do not edit."]
-    for name, (title, make) in TABLES.items():
-        file = RESULTS / f"{name}.json"
-        if not file.is_file():
-            continue
-        record = json.loads(file.read_text(encoding="utf-8"))
-        machine = record["machine"]
-        where = f"`benchmarks/{name}.py`, commit {record['commit']}, {record['date']}, {machine['processor']}, "
-        where += f"{machine['cores']} cores"
-        parts.append(f"## {title}\n\n{where}\n\n{make(record['results'])}")
+    head = "# Benchmarks\n\nMade by `python benchmarks/make_tables.py` from `benchmarks/results/`; do not edit."
     out = ROOT / "BENCHMARKS.md"
-    out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    out.write_text("\n\n".join([head, *(section(name, RESULTS) for name in TABLES)]) + "\n", encoding="utf-8")
     print(out)
 
 

@@ -29,7 +29,7 @@ from rich.console import Console
 from runner import Runner
 from runs import Bench, Run, SourceTraining
 from summary import summarise
-from videos import Domain
+from videos import DOMAINS, Domain
 
 import stpl_rt  # noqa: F401  the runtime's library before anything else loads one
 from stpl.errors import UserError
@@ -160,6 +160,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--keep-snapshots", action="store_true", help="the weights of every snapshot, too")
     parser.add_argument("--list", action="store_true", help="say what is finished and what is missing; run nothing")
     parser.add_argument("--collect", action="store_true", help="write the tables from what is finished; run nothing")
+    parser.add_argument("--print-camvid-source", action="store_true", help="say where that lies; run nothing")
     return parser.parse_args(arguments)
 
 
@@ -168,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True, soft_wrap=True)
     sources = {"camvid-day": args.camvid_source} if args.camvid_source is not None else {}
     bench = Bench(args.out, args.data, sources, freeze(ROOT, args.out))
+    if args.print_camvid_source:
+        print(bench.source_path(DOMAINS["camvid-dusk"]))
+        return 0
     runner = Runner(bench, args.jobs, console)
     tables = selected_tables(args)
     running = not (args.list or args.collect)

@@ -1,0 +1,177 @@
+"""The Markdown of the tables that `tables.py` computes: mean ± spread over the seeds, last / selected / best."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import Any
+
+Record = dict[str, Any]
+NOT_RUN = "not run"
+PAPER_ORDER = ("self-training", "duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def spread(scores: list[float]) -> str:
+    """Mean ± standard deviation, of one score the score alone."""
+    if not scores:
+        return NOT_RUN
+    return f"{fmean(scores):.1f}" if len(scores) == 1 else f"{fmean(scores):.1f} ± {stdev(scores):.1f}"
+
+
+def finished(row: Record) -> list[Record]:
+    """The row's runs that are done."""
+    return [run for run in row["runs"].values() if run is not None]
+
+
+def scores(row: Record, which: str) -> list[float]:
+    return [run[which]["score"] for run in finished(row)]
+
+
+def mean(row: Record | None, which: str = "selected") -> float | None:
+    found = [] if row is None else scores(row, which)
+    return fmean(found) if found else None
+
+
+def trained(row: Record) -> bool:
+    return any(run["snapshots"] for run in finished(row))
+
+
+def cells(row: Record) -> list[str]:
+    """Last, selected, best; one score three times is said once."""
+    done = finished(row)
+    if not done:
+        return [NOT_RUN, "", ""]
+    if not trained(row):
+        return ["", spread(scores(row, "selected")), ""]
+    texts = [spread(scores(row, which)) for which in ("last", "selected", "best")]
+    missing = len(row["runs"]) - len(done)
+    return [*texts[:2], texts[2] + (f" ({len(done)} of {len(row['runs'])} seeds)" if missing else "")]
+
+
+def domain_table(results: Record, domain: str) -> str:
+    """One domain in full: scores, the share of the distance to the oracle that is closed, time and memory."""
+    rows = results["domains"][domain]["rows"]
+    source, oracle = mean(rows.get("source")), mean(rows.get("oracle"))
+    lines = [
+        [name, *cells(row), gain(mean(row), source), closed(mean(row), source, oracle), *cost(row)]
+        for name, row in rows.items()
+    ]
+    columns = ["", "last", "selected", "best", "against source", "closed", "minutes", "CPU minutes", "MiB"]
+    return table(columns, lines)
+
+
+def gain(score: float | None, source: float | None) -> str:
+    return "" if score is None or source is None else f"{score - source:+.1f}"
+
+
+def closed(score: float | None, source: float | None, oracle: float | None) -> str:
+    """Share of the distance from the source model to the oracle."""
+    if score is None or source is None or oracle is None or oracle <= source:
+        return ""
+    return f"{100 * (score - source) / (oracle - source):.0f} %"
+
+
+def cost(row: Record) -> list[str]:
+    done = finished(row)
+    if not done:
+        return ["", "", ""]
+    texts = []
+    for key, unit, digits in (("seconds", 60, 1), ("cpu_seconds", 60, 1), ("peak_mebibytes", 1, 0)):
+        known = [run[key] for run in done if run[key] is not None]
+        texts.append(f"{fmean(known) / unit:.{digits}f}" if known else "")
+    return texts
+
+
+def means_over_domains(results: Record) -> str:
+    """Every method over all domains: means of means, where every domain has been run."""
+    domains = results["domains"]
+    names = list(next(iter(domains.values()))["rows"])
+    lines = []
+    for name in names:
+        rows = [content["rows"].get(name) for content in domains.values()]
+        texts = []
+        for which in ("last", "selected", "best"):
+            values = [mean(row, which) for row in rows]
+            known = [value for value in values if value is not None]
+            texts.append(f"{fmean(known):.1f}" if len(known) == len(domains) else NOT_RUN)
+        lines.append([name, *texts, *(_number(mean(row)) for row in rows)])
+    columns = ["mean over domains", "last", "selected", "best", *(f"{domain}, selected" for domain in domains)]
+    return table(columns, lines)
+
+
+def in_full(results: Record) -> str:
+    """Means over the domains, then every domain."""
+    parts = [_introduction(results), means_over_domains(results)]
+    parts += [f"**{domain}**\n\n{domain_table(results, domain)}" for domain in results["domains"]]
+    return "\n\n".join(parts)
+
+
+def in_brief(results: Record) -> str:
+    """One line a variant: gain over the source model in the mean of the domains, then each domain's scores."""
+    domains = results["domains"]
+    names = list(next(iter(domains.values()))["rows"])
+    sources = [mean(content["rows"].get("source")) for content in domains.values()]
+    lines = []
+    for name in names:
+        rows = [content["rows"][name] for content in domains.values()]
+        gains = [
+            score - source
+            for row, source in zip(rows, sources, strict=True)
+            if (score := mean(row)) is not None and source is not None
+        ]
+        overall = f"{fmean(gains):+.1f}" if len(gains) == len(domains) else NOT_RUN
+        lines.append([name, overall, *(" / ".join(filter(None, cells(row))) for row in rows)])
+    columns = ["", "mean gain over source", *(f"{domain}: last / selected / best" for domain in domains)]
+    return "\n\n".join(filter(None, [_introduction(results), table(columns, lines)]))
+
+
+def ablation(results: Record) -> str:
+    """The paper's order beside the measured one, step by step."""
+    domains = results["domains"]
+    lines = []
+    for domain, content in domains.items():
+        values = [mean(content["rows"].get(name), "last") for name in PAPER_ORDER]
+        lines.append([domain, *map(_number, values), _steps_that_hold(values)])
+    text = "Last snapshots, means over the seeds: what the training gives, whatever is selected."
+    whole = table(["", *PAPER_ORDER, "of the paper's steps upwards hold"], lines)
+    return "\n\n".join([_introduction(results), text, whole])
+
+
+def purity(results: Record) -> str:
+    """Neighbour purity, percent, by number of neighbours."""
+    parts = []
+    for domain, rows in results["domains"].items():
+        lines = [[name, *(f"{curve[str(k)]['mean']:.1f}" for k in results["ks"])] for name, curve in rows.items()]
+        parts.append(f"**{domain}**\n\n" + table(["k =", *map(str, results["ks"])], lines))
+    text = (
+        "Share of the k nearest neighbours in feature space (by cosine) that are of a pixel's own class, percent, over "
+        f"{results['pixels']} pixels of each class in {results['frames']} labelled frames; means over the seeds."
+    )
+    return "\n\n".join([text, *parts])
+
+
+def claims(results: Record) -> str:
+    """Each claim beside its measurement."""
+    verdicts = {True: "holds", False: "refuted", None: "open"}
+    lines = [[entry["claim"], verdicts[entry["holds"]], entry["measured"]] for entry in results["claims"]]
+    return table(["claim", "", "measured"], lines)
+
+
+def _introduction(results: Record) -> str:
+    seeds = ", ".join(map(str, results["seeds"]))
+    return f"{results['text']} Seeds {seeds}.".strip()
+
+
+def _number(value: float | None) -> str:
+    return NOT_RUN if value is None else f"{value:.1f}"
+
+
+def _steps_that_hold(values: list[float | None]) -> str:
+    pairs = [(a, b) for a, b in pairwise(values) if a is not None and b is not None]
+    return f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else NOT_RUN

@@ -1,0 +1,120 @@
+"""Neighbour purity of the ablation's runs: how well each method's features keep the classes apart.
+
+    python benchmarks/purity.py --data "$STPL_CAMVID" --camvid-source RUN
+
+Of the result of every finished run of the table `ablation`: the share of a pixel's k nearest neighbours in feature
+space that are of its true class, over pixels sampled class by class. Purities lie beside the runs and are computed
+again only where the code for them has changed; the means go to benchmarks/results/purity.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from catalogue import TABLES, Table
+from code_digest import ROOT, CodeIndex
+from execution import write_json
+from record import write_result
+from runs import Bench, Run
+from videos import Domain, open_video
+
+import stpl_rt
+from stpl.data.dataset import VideoDataset
+from stpl.errors import UserError
+from stpl.method.purity import neighbour_purity
+from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.stages import spread
+
+KS = (1, 2, 5, 10, 20, 50, 100)
+FRAMES = 24
+PIXELS = 300
+"""Of each class, over all frames."""
+FILE = "purity.json"
+
+
+@torch.inference_mode()
+def sampled_features(checkpoint: Checkpoint, video: VideoDataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (P, D) of at most PIXELS pixels of each class, and their labels (P,); the same pixels at each call."""
+    model, spec = checkpoint.build(), checkpoint.input.spec()
+    labelled = video.labelled()
+    features, labels = [], []
+    for place in spread(len(labelled), FRAMES):
+        index = labelled[place]
+        label = video.label(index)
+        assert label is not None
+        image = torch.from_numpy(stpl_rt.preprocess(video.frame(index), spec))[None]
+        found = model.features(image)[0].float()  # type: ignore[operator]
+        small = F.interpolate(torch.from_numpy(label)[None, None], size=found.shape[-2:], mode="nearest-exact")
+        features.append(found.flatten(1).T)
+        labels.append(small.flatten().long())
+    everything, classes = torch.cat(features), torch.cat(labels)
+    rng = np.random.default_rng(0)
+    chosen = [
+        rng.permutation(np.flatnonzero(classes.numpy() == number))[:PIXELS] for number in range(len(checkpoint.classes))
+    ]
+    at = torch.from_numpy(np.concatenate(chosen))
+    return everything[at], classes[at]
+
+
+def purity(bench: Bench, run: Run, domain: Domain, digest: str) -> dict[str, float]:
+    """By k, in percent; from the run's folder where it is there."""
+    file = bench.folder(run) / FILE
+    if file.is_file():
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored["code"] == digest:
+            return dict(stored["purity"])
+    _, video = open_video(domain, bench.camvid)
+    features, labels = sampled_features(load_checkpoint(bench.folder(run)), video)
+    found = {str(k): 100 * value for k, value in neighbour_purity(features, labels, KS).items()}
+    write_json(file, {"code": digest, "purity": found})
+    return found
+
+
+def purities(bench: Bench, table: Table) -> dict[str, Any]:
+    """By domain, row and k: mean and spread over the seeds that are finished."""
+    digest = CodeIndex().digest(CodeIndex().reached([("stpl.method.purity", "neighbour_purity")]))
+    digest += f" {KS} {FRAMES} {PIXELS}"
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for domain, row, seed in table.runs():
+        run = table.run(domain, row, seed)
+        try:
+            if bench.result(run) is None:
+                continue
+        except UserError:
+            continue
+        found.setdefault(domain.name, {}).setdefault(row.name, []).append(purity(bench, run, domain, digest))
+    return {
+        domain: {row: {k: _mean_and_spread([one[k] for one in runs]) for k in runs[0]} for row, runs in rows.items()}
+        for domain, rows in found.items()
+    }
+
+
+def _mean_and_spread(values: list[float]) -> dict[str, float]:
+    return {"mean": fmean(values), "spread": stdev(values) if len(values) > 1 else 0.0, "runs": len(values)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    camvid = os.environ.get("STPL_CAMVID")
+    parser.add_argument("--data", type=Path, default=Path(camvid) if camvid else None, help="CamVid (STPL_CAMVID)")
+    parser.add_argument("--camvid-source", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="the runs' folder")
+    parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
+    args = parser.parse_args()
+    sources = {"camvid-day": args.camvid_source} if args.camvid_source is not None else {}
+    found = purities(Bench(args.out, args.data, sources, ROOT), TABLES["ablation"])
+    print(write_result("purity", {"ks": list(KS), "pixels": PIXELS, "frames": FRAMES, "domains": found}, args.json))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
