@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +81,8 @@ class BenchmarkRun:
         self.benchmark = BENCHMARKS[config.benchmark]
         self.out = out
         self._overwrite = overwrite
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("expected one process for a benchmark; found several: adapt with accelerate, then score")
         self._given = source_model
         if self._given is not None:
             _require_classes(self._given, self.benchmark)

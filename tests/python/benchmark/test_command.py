@@ -25,7 +25,7 @@ benchmark: viper-to-cityscapes
 methods: [bn, stpl]
 seeds: [0, 1]
 source: {input: {height: 32, width: 64}, crop: [32, 48], steps: 2, batch_size: 2}
-adapt: {steps: 4, snapshot_every: 2, batch_size: 1, calibration: {frames: 2}}
+adapt: {steps: 4, snapshot_every: 2, batch_size: 1, calibration: {frames: 2}, guard: {mode: "off"}}
 evaluation: {height: 32, width: 64}
 """
 
@@ -118,8 +118,17 @@ def test_a_source_model_can_be_given(command: list[str], tmp_path: Path, capfd: 
     assert "expected the classes of synthia-to-cityscapes" in capfd.readouterr().err
 
 
+def test_a_guard_that_keeps_the_source_model_is_told_apart(command: list[str], tmp_path: Path) -> None:
+    # Two frame pairs are too few for the guard to let anything be trained on.
+    assert run([*command, "methods=[stpl]", "seeds=[0]", "adapt.guard.mode=act"]) == 0
+    source, stpl = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert stpl["best_step"] is None
+    assert stpl["selected"] == stpl["last"] == stpl["best"]
+    assert stpl["selected"]["iou"] == source["selected"]["iou"]
+
+
 def test_mistakes_are_named_before_anything_is_written(
-    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistake(*arguments: str) -> str:
         capfd.readouterr()
@@ -132,6 +141,8 @@ def test_mistakes_are_named_before_anything_is_written(
     assert "expected each one once" in mistake(*command, "seeds=[1,1]")
     assert "benchmark" in mistake(*command, "benchmark=gta")
     assert "expected a folder at" in mistake(*command, "--val-flow", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "expected one process for a benchmark" in mistake(*command)
     assert not (tmp_path / "out").exists()
 
 
