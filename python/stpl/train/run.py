@@ -86,7 +86,9 @@ def _check_run_folder(out: Path, overwrite: bool, resume: bool) -> None:
     if resume and not (out / RESUME_FILE).is_file():
         if (out / FILE_NAME).is_file():
             raise UserError(f"{out}: nothing to resume: the run is complete; start anew with --overwrite")
-        if not (out / CONFIG_FILE).is_file():  # else it was killed before its first step, and begins again
+        # Killed before its first step, even before its settings were written, a run begins again.
+        empty = out.is_dir() and not any(out.iterdir())
+        if not empty and not (out / CONFIG_FILE).is_file():
             raise UserError(f"{out}: expected an interrupted run to resume ({RESUME_FILE}); found none")
     holds_run = any((out / name).exists() for name in (FILE_NAME, RESUME_FILE, METRICS_FILE))
     if holds_run and not (overwrite or resume):
