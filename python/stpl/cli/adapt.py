@@ -46,7 +46,12 @@ def adapt(
     overrides: OverridesArgument = None,
     method: Annotated[
         str | None,
-        typer.Option("--method", metavar="NAME", help="stpl, spatial, temporal, spatial+temporal, self-training, bn."),
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="stpl; its ablations duplicate, temporal, spatial, spatial+temporal; self-training, tent, shot, hcl, "
+            "tps; bn and source train nothing.",
+        ),
     ] = None,
     seed: SeedOption = None,
     steps: StepsOption = None,

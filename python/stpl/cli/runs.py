@@ -31,7 +31,12 @@ def _nothing_required(context: typer.Context, wanted: bool) -> bool:
         required = [parameter for parameter in context.command.params if parameter.required]
         for parameter in required:
             parameter.required = False
-        context.call_on_close(lambda: [setattr(parameter, "required", True) for parameter in required])
+
+        def restore() -> None:
+            for parameter in required:
+                parameter.required = True
+
+        context.call_on_close(restore)
     return wanted
 
 

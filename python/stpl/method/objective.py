@@ -25,5 +25,15 @@ class Objective(nn.Module):
         """The weights of the network that are trained; all of them unless an objective says otherwise."""
         return student.parameters()
 
+    @property
+    def teacher_frozen(self) -> bool:
+        """Whether the teacher stays as training found it; the student then is what comes out."""
+        return False
+
+    @property
+    def teacher_is_student(self) -> bool:
+        """Whether the teacher is the student as the last step left it, instead of a moving average."""
+        return False
+
     def after_step(self, student: nn.Module, teacher: nn.Module, step: int) -> None:
         """Called once ``step`` (counted from 0) is done and the teacher has followed."""

@@ -12,10 +12,14 @@ from stpl.method.augment import AugmentationConfig
 from stpl.method.batch_norm import BatchNormConfig
 from stpl.method.calibration import CalibrationConfig
 from stpl.method.guard import GuardConfig
+from stpl.method.objectives.hcl import HclConfig
 from stpl.method.objectives.stpl import ContrastConfig
 from stpl.method.pseudo_labels import PseudoLabelConfig
 
-Method = Literal["source", "bn", "self-training", "duplicate", "temporal", "spatial", "spatial+temporal", "stpl"]
+Method = Literal[
+    "source", "bn", "tent", "shot", "self-training", "hcl", "tps",
+    "duplicate", "temporal", "spatial", "spatial+temporal", "stpl",
+]  # fmt: skip
 METHODS: tuple[str, ...] = get_args(Method)
 UNTRAINED = ("source", "bn")
 """Methods that take no training step: the source model as it is; calibration and batch-norm statistics alone."""
@@ -58,6 +62,7 @@ class AdaptConfig(Config):
     batch_norm: BatchNormConfig = BatchNormConfig()
     pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
     contrast: ContrastConfig = ContrastConfig()
+    hcl: HclConfig = HclConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     guard: GuardConfig = GuardConfig()
 

@@ -100,11 +100,11 @@ class Training:
         return self._result() if selected else self.start_from
 
     def _snapshot(self, steps_done: int, probes: Sequence[Tensor], on_snapshot: OnSnapshot | None) -> None:
-        self.log.write("snapshot", **describe(self.adaptation.teacher, probes), step=steps_done - 1)
+        self.log.write("snapshot", **describe(self.adaptation.outcome, probes), step=steps_done - 1)
         if on_snapshot is not None and self.processes.index == 0:
             on_snapshot(steps_done, self._result())
         if self.guarding is not None:
-            self.guarding.judge(steps_done, self.adaptation.teacher)
+            self.guarding.judge(steps_done, self.adaptation.outcome)
 
     def _batch(self, step: int) -> list[PairBatch]:
         """This process's share of a step's batch, in the parts that it is computed in."""
@@ -122,7 +122,7 @@ class Training:
         self.state.save(self.resume_file, step)
 
     def _result(self) -> Checkpoint:
-        return self.start_from.with_weights(self.adaptation.teacher)
+        return self.start_from.with_weights(self.adaptation.outcome)
 
 
 class Adaptation:
@@ -153,6 +153,9 @@ class Adaptation:
         self.augment = PairAugmentation(
             config.augmentation, start_from.input.mean, start_from.input.std, start_from.input.color_order
         ).to(device)
+        self.ema_decay = 0.0 if self.objective.teacher_is_student else config.ema_decay
+        self.outcome = self.student if self.objective.teacher_frozen else self.teacher
+        """The network that is judged and comes out."""
         self.modules = {"student": self.student, "teacher": self.teacher, "objective": self.objective}
         parameters = [*trained, *self.objective.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -180,7 +183,8 @@ class Adaptation:
                 logged[name] = logged.get(name, 0.0) + value.detach().float() / len(parts)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        update_teacher(self.teacher, self.student, self.config.ema_decay)
+        if not self.objective.teacher_frozen:
+            update_teacher(self.teacher, self.student, self.ema_decay)
         self.objective.after_step(self.student, self.teacher, step)
         means = self.processes.mean(torch.stack(list(logged.values())))
         return dict(zip(logged, means.tolist(), strict=True))

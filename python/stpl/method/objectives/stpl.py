@@ -75,6 +75,10 @@ class Stpl(Objective):
         channels = self.fusion.out_channels if self.fusion is not None else feature_channels
         self.projection = ProjectionHead(channels, config.projection_dim)
 
+    @property
+    def teacher_frozen(self) -> bool:
+        return self.self_training.teacher_frozen
+
     def forward(self, views: Views, student: SegmentationModel, teacher: SegmentationModel) -> dict[str, Tensor]:
         terms = self.self_training.terms(views, student, teacher)
         contrast = self._contrast(views, terms, student, teacher)
