@@ -105,7 +105,7 @@ def calibrate(
         progress()
     agreement = weighted_agreement(subjects, judges or None)
     scores = [replace(s.scores, agreement=float(a)) for s, a in zip(subjects, agreement, strict=True)]
-    return _choose(scores, config)
+    return choose(scores, config)
 
 
 def weighted_agreement(subjects: Sequence[Judgement], judges: Sequence[Judgement] | None = None) -> Tensor:
@@ -131,7 +131,8 @@ def weighted_agreement(subjects: Sequence[Judgement], judges: Sequence[Judgement
     return (weights * pairs).sum(dim=1) / weights.sum(dim=1)
 
 
-def _choose(scores: list[Scores], config: CalibrationConfig) -> Calibration:
+def choose(scores: list[Scores], config: CalibrationConfig) -> Calibration:
+    """What ``config`` makes of the scores of all candidates, the identity first."""
     if config.criterion == "agreement":
         return _choose_by_both(scores, config)
     criterion = config.criterion

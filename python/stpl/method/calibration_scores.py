@@ -96,8 +96,8 @@ def _entropy(probabilities: Tensor) -> Tensor:
 def _nuclear_norm(probabilities: Tensor) -> Tensor:
     """Over the square root of the pixels; through the (classes x classes) Gram matrix, in time linear in the pixels."""
     p = probabilities.double()
-    squares: Tensor = torch.linalg.eigvalsh(p.T @ p)
-    return squares.clamp_min(0).sqrt().sum() / p.shape[0] ** 0.5
+    norm: Tensor = torch.linalg.eigvalsh(p.T @ p).clamp_min(0).sqrt().sum()
+    return norm / math.sqrt(p.shape[0])
 
 
 class _ChannelMeans:
