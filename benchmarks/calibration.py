@@ -155,15 +155,18 @@ def main() -> None:
             row = measure(source, target, frames, stage=network != "batch-norm, stage off")
             results["networks"].setdefault(network, {})[domain] = {**row, "frames": len(frames)}
             shown = {name: f"{curve} {row['curves'][curve]:.1f}" for name, curve in row["chosen"].items()}
-            best = max(row["curves"], key=row["curves"].__getitem__)
-            print(
-                f"{domain} / {network} ({row['cpu_seconds']} s): as they are {row['curves']['as they are']:.1f}, ",
-                end="",
-            )
-            print(f"best {best} {row['curves'][best]:.1f}; {shown}; {row['reason']}", flush=True)
+            _print(f"{domain} / {network}", row)
             write_result("calibration", results, out)
     for network, rows in results["networks"].items():
         print(network, {name: [round(value, 2) for value in pair] for name, pair in summary(rows).items()})
+
+
+def _print(title: str, row: dict[str, Any]) -> None:
+    curves = row["curves"]
+    best = max(curves, key=curves.__getitem__)
+    print(f"{title}: as they are {curves['as they are']:.1f}, best {best} {curves[best]:.1f}", end="; ")
+    print("; ".join(f"{criterion} {curve} {curves[curve]:.1f}" for criterion, curve in row["chosen"].items()))
+    print(f"    {row['reason']} ({row['cpu_seconds']} s)", flush=True)
 
 
 def _source_of(network: str, domain: str, args: argparse.Namespace) -> Checkpoint | None:
