@@ -39,7 +39,10 @@ def uniform(
 ) -> Tensor:
     """``(N, *shape)`` float32 in [0, 1): a row from each generator; None draws from torch's global one."""
     rows = [torch.rand(tuple(shape), generator=generator) for generator in generators]
-    return torch.stack(rows).to(device)
+    numbers = torch.stack(rows)
+    if torch.device(device).type == "cuda":
+        return numbers.pin_memory().to(device, non_blocking=True)  # the host goes on while it copies
+    return numbers.to(device)
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> list[int]:

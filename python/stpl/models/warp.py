@@ -11,8 +11,9 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     """Brings flow ``(N, 2, H, W)`` (dx, dy, in pixels of its own grid) to another grid, rescaled per axis."""
     if flow.shape[-2:] == (height, width):
         return flow
-    scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
-    return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * scale
+    resized = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
+    # Numbers, not a tensor of them, which a GPU would have to be waited for.
+    return torch.stack((resized[:, 0] * (width / flow.shape[-1]), resized[:, 1] * (height / flow.shape[-2])), dim=1)
 
 
 def warp(past: Tensor, flow: Tensor) -> Tensor:

@@ -165,6 +165,35 @@ def test_without_sure_labels_there_is_nothing_to_learn_and_no_harm(kind):
     assert all(p.grad is None or not p.grad.abs().sum() for p in student.parameters())
 
 
+def moved(views: Views, device: str) -> Views:
+    images = (views.present, views.past, views.present_augmented, views.past_augmented, views.flow)
+    return Views(*(tensor.to(device) for tensor in images), views.generators)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_gpu_gives_the_losses_of_the_cpu(kind):
+    student, teacher = (network.cuda() for network in networks())
+    loss = objective(kind).cuda()(moved(some_views(), "cuda"), student, teacher)["loss_contrast"]
+    assert float(loss) == pytest.approx(contrast_of(kind, some_views()), rel=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("fusion", ["1x1", "attention"])
+def test_nothing_waits_for_the_gpu(fusion):
+    stpl = objective("stpl", fusion=fusion).cuda()
+    views = moved(some_views(), "cuda")
+    labels = torch.randint(0, 3, (2, 16, 24), device="cuda")
+    maps = [torch.randn(2, 8, 8, 12, device="cuda", requires_grad=True) for _ in range(4)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        stpl._fused(views, labels, (maps[0], maps[1]), (maps[2], maps[3])).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 class BytesWritten(TorchDispatchMode):
     """Adds up what operators return while it is on: never less than the peak of what they keep."""
 
