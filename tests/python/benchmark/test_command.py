@@ -78,10 +78,14 @@ def test_from_data_to_table_once(command: list[str], tmp_path: Path, capfd: pyte
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(
-    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    def snapshots_scored() -> int:
+        return sum(record.getMessage().startswith("scoring self-training") for record in caplog.records)
+
     one = [*command, "methods=[self-training]", "seeds=[0]", "adapt.steps=30", "adapt.snapshot_every=10"]
     assert run(one) == 0
+    assert snapshots_scored() == 3
     whole = (tmp_path / "out" / "results.json").read_text()
     elsewhere = tmp_path / "elsewhere"
     again = [elsewhere.as_posix() if part == str(tmp_path / "out") else part for part in one]
@@ -100,7 +104,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     assert status == 130
     assert "the same command goes on" in capfd.readouterr().err
     assert not (elsewhere / "results.json").exists()
+    caplog.clear()
     assert run(again) == 0
+    assert snapshots_scored() <= 2  # of three: the first is not made again
     assert (elsewhere / "results.json").read_text() == whole
 
 
