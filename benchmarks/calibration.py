@@ -154,7 +154,6 @@ def main() -> None:
                 continue
             row = measure(source, target, frames, stage=network != "batch-norm, stage off")
             results["networks"].setdefault(network, {})[domain] = {**row, "frames": len(frames)}
-            shown = {name: f"{curve} {row['curves'][curve]:.1f}" for name, curve in row["chosen"].items()}
             _print(f"{domain} / {network}", row)
             write_result("calibration", results, out)
     for network, rows in results["networks"].items():

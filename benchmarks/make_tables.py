@@ -90,6 +90,28 @@ def calibration(results: Record) -> str:
     return "The curve that each criterion chooses, and what it gains over none.\n\n" + "\n\n".join(parts)
 
 
+def calibration(results: Record) -> str:
+    text = (
+        "mIoU of the curve that each criterion chooses without labels, less that of the frames as they are, after the "
+    )
+    text += "same later stage. `agreement` is the default."
+    parts = [text]
+    for network, rows in results["networks"].items():
+        base = {domain: row["curves"]["as they are"] for domain, row in rows.items()}
+        chosen = {
+            criterion: {domain: row["curves"][row["chosen"][criterion]] for domain, row in rows.items()}
+            for criterion in next(iter(rows.values()))["chosen"]
+        }
+        chosen["best curve"] = {domain: max(row["curves"].values()) for domain, row in rows.items()}
+        lines = [["as they are, mIoU", "", "", *(f"{miou:.1f}" for miou in base.values())]]
+        for name, miou in chosen.items():
+            gains = [miou[domain] - base[domain] for domain in base]
+            shown = [f"{gain:+.1f}" for gain in gains]
+            lines.append([name.replace("_", " "), f"{fmean(gains):+.1f}", f"{min(gains):+.1f}", *shown])
+        parts.append(f"**{network}**\n\n" + table(["", "mean", "least", *base], lines))
+    return "\n\n".join(parts)
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "claims": ("What was claimed, and what was measured", tables.claims),
     "rivals": (COMPUTED["rivals"].title, tables.in_full),
