@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import adaptation_tables as tables
@@ -81,35 +82,18 @@ def calibration(results: Record) -> str:
     for network, domains in results["networks"].items():
         criteria = list(next(iter(domains.values()))["chosen"])
         lines = []
+        gains: dict[str, list[float]] = {name: [] for name in ("best", *criteria)}
         for domain, row in domains.items():
             curves, plain = row["curves"], row["curves"]["as they are"]
-            best = max(curves, key=curves.__getitem__)
-            chosen = [f"{row['chosen'][name]} ({curves[row['chosen'][name]] - plain:+.1f})" for name in criteria]
-            lines.append([domain, f"{plain:.1f}", f"{best} ({curves[best] - plain:+.1f})", *chosen])
+            curve = {"best": max(curves, key=curves.__getitem__), **row["chosen"]}
+            for name, values in gains.items():
+                values.append(curves[curve[name]] - plain)
+            lines.append([domain, f"{plain:.1f}", *(f"{curve[name]} ({gains[name][-1]:+.1f})" for name in gains)])
+        lines.append(["mean", "", *(f"{fmean(values):+.1f}" for values in gains.values())])
+        lines.append(["least", "", *(f"{min(values):+.1f}" for values in gains.values())])
         parts.append(f"**{network}**\n\n" + table(["", "mIoU, no calibration", "best curve", *criteria], lines))
-    return "The curve that each criterion chooses, and what it gains over none.\n\n" + "\n\n".join(parts)
-
-
-def calibration(results: Record) -> str:
-    text = (
-        "mIoU of the curve that each criterion chooses without labels, less that of the frames as they are, after the "
-    )
-    text += "same later stage. `agreement` is the default."
-    parts = [text]
-    for network, rows in results["networks"].items():
-        base = {domain: row["curves"]["as they are"] for domain, row in rows.items()}
-        chosen = {
-            criterion: {domain: row["curves"][row["chosen"][criterion]] for domain, row in rows.items()}
-            for criterion in next(iter(rows.values()))["chosen"]
-        }
-        chosen["best curve"] = {domain: max(row["curves"].values()) for domain, row in rows.items()}
-        lines = [["as they are, mIoU", "", "", *(f"{miou:.1f}" for miou in base.values())]]
-        for name, miou in chosen.items():
-            gains = [miou[domain] - base[domain] for domain in base]
-            shown = [f"{gain:+.1f}" for gain in gains]
-            lines.append([name.replace("_", " "), f"{fmean(gains):+.1f}", f"{min(gains):+.1f}", *shown])
-        parts.append(f"**{network}**\n\n" + table(["", "mean", "least", *base], lines))
-    return "\n\n".join(parts)
+    text = "The curve that each criterion chooses, and what it gains over none, in mIoU; `agreement` is the default."
+    return f"{text}\n\n" + "\n\n".join(parts)
 
 
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
