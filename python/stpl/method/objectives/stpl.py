@@ -43,7 +43,7 @@ class ContrastConfig(Config):
     """Lambda: weight of the contrast beside self-training."""
     temperature: float = Field(0.1, gt=0)
     denominator: Denominator = "infonce"
-    fusion: FusionKind = "1x1"
+    fusion: FusionKind = "addition"
     flow: Literal["estimated", "zero"] = "estimated"
     """What the past is fused along; ``"zero"`` is a control: the past frame as it lies."""
     anchors: int = Field(256, ge=1)
