@@ -6,7 +6,7 @@ Settings are compared on the development domains alone. The test domains and Cam
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runs import Adaptation, FineTuning, Run
 from videos import DEVELOPMENT, DOMAINS, HOSTILE, TEST, Domain
@@ -170,6 +170,18 @@ TABLES: dict[str, Table] = {
                 for rate in (5e-5, 1e-4, 2e-4, 4e-4, 1e-3)
             ),
         ),
+        replace(
+            _development(
+                "rival-rates",
+                "Learning rates of the rivals",
+                tuple(
+                    Row(f"{method}, {rate:g}", (f"method={method}", f"learning_rate={rate}"))
+                    for method in ("tent", "shot", "hcl", "tps")
+                    for rate in (5e-5, 2e-4, 8e-4)
+                ),
+            ),
+            seeds=(0,),
+        ),
         _development(
             "pseudo-labels",
             "Pseudo-labels of self-training",
@@ -236,8 +248,8 @@ TABLES: dict[str, Table] = {
 GROUPS = {
     "guard": ("guard-benign", "guard-hostile", "guard-hostile-rate"),
     "settings": (
-        "fusion", "denominator", "tau", "lambda", "anchors", "clean-branch", "learning-rate", "pseudo-labels",
-        "batch-norm", "oracle-settings",
+        "fusion", "denominator", "tau", "lambda", "anchors", "clean-branch", "learning-rate", "rival-rates",
+        "pseudo-labels", "batch-norm", "oracle-settings",
     ),
 }  # fmt: skip
 """Several tables by one name."""

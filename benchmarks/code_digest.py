@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +50,7 @@ class CodeIndex:
         self.folder = folder
         self.packages = packages
         self._modules: dict[str, Module | None] = {}
+        self._named: dict[Symbol, list[Symbol]] = {}
 
     def reached(self, roots: Iterable[Symbol], stop: Iterable[str] = ()) -> list[Symbol]:
         """Every symbol that the roots depend on, sorted, themselves included.
@@ -70,7 +71,9 @@ class CodeIndex:
             seen.add(symbol)
             # Inside a closed package, what a root mentions is part of the root.
             inside = _inside(symbol[0], closed)
-            waiting.extend((named, inside) for named in self._mentioned(symbol))
+            if symbol not in self._named:
+                self._named[symbol] = list(self._mentioned(symbol))
+            waiting.extend((named, inside) for named in self._named[symbol])
         return sorted(seen)
 
     def digest(self, symbols: Iterable[Symbol]) -> str:
@@ -79,13 +82,12 @@ class CodeIndex:
         for module, name in sorted(symbols):
             sha.update(f"{module}.{name}\n".encode())
             for statement in self._statements((module, name)):
-                sha.update(ast.dump(statement).encode())
+                sha.update(_dumped(statement))
         return sha.hexdigest()
 
     def attributes(self, symbols: Iterable[Symbol]) -> set[str]:
         """Every attribute that the definitions of the symbols ask something for, as ``b`` in ``a.b``."""
-        trees = (statement for symbol in symbols for statement in self._statements(symbol))
-        return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        return {name for symbol in symbols for tree in self._statements(symbol) for _, name in _names(tree) if name}
 
     def _statements(self, symbol: Symbol) -> list[ast.stmt]:
         module = self._module(symbol[0])
@@ -123,7 +125,7 @@ class CodeIndex:
         if not file.is_file():
             return None
         package = name if path.is_dir() else name.rpartition(".")[0]
-        tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
+        tree = _parsed(file.read_text(encoding="utf-8"))
         module = Module()
         for statement in tree.body:
             if isinstance(statement, (ast.Import, ast.ImportFrom)):
@@ -133,7 +135,7 @@ class CodeIndex:
                 module.statements.setdefault(target, []).append(statement)
             if not bound:
                 module.effects.append(statement)
-        for node in ast.walk(tree):
+        for node in _import_statements(tree):
             module.imports.update(self._imports(node, package))
         return module
 
@@ -141,7 +143,7 @@ class CodeIndex:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] in self.packages:
-                    yield alias.asname or alias.name.split(".")[0], (alias.name, "*")
+                    yield alias.asname or alias.name, (alias.name, "*")
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")
             base = parts[: len(parts) - node.level + 1] if node.level else []
@@ -164,7 +166,6 @@ class CodeIndex:
         return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-@lru_cache
 def digest_of_files(root: Path = ROOT, folders: tuple[str, ...] = CPP_FOLDERS) -> str:
     """SHA-256 of every file under some folders of the project, names and contents."""
     sha = hashlib.sha256()
@@ -179,17 +180,30 @@ def _inside(module: str, packages: Iterable[str]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def _names(statement: ast.stmt) -> Iterator[tuple[str, str]]:
-    """Every name in a statement, with the attribute asked of it where there is one ("" otherwise)."""
+@cache
+def _names(statement: ast.stmt) -> tuple[tuple[str, str], ...]:
+    """Every name in a statement, with the attribute asked of it; "" for an attribute without name, or the reverse."""
+    return tuple(_find_names(statement))
+
+
+def _find_names(statement: ast.stmt) -> Iterator[tuple[str, str]]:
     for node in ast.walk(statement):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            yield node.value.id, node.attr
+        if isinstance(node, ast.Attribute):
+            yield _dotted(node.value), node.attr
         elif isinstance(node, ast.Name):
             yield node.id, ""
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"\w+", node.value):
             yield node.value, ""  # a quoted annotation
         elif isinstance(node, ast.ImportFrom):
             yield from ((alias.asname or alias.name, "") for alias in node.names)
+
+
+def _dotted(node: ast.expr) -> str:
+    """``a.b.c`` of such an expression; "" of any other."""
+    if isinstance(node, ast.Name):
+        return node.id
+    owner = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
+    return f"{owner}.{node.attr}" if owner and isinstance(node, ast.Attribute) else ""
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
@@ -209,8 +223,21 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
             yield from (inner.id for inner in ast.walk(target) if isinstance(inner, ast.Name))
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+@cache
+def _dumped(statement: ast.stmt) -> bytes:
+    return ast.dump(statement).encode() + b"\n"
+
+
+@cache
+def _import_statements(tree: ast.Module) -> tuple[ast.stmt, ...]:
+    """At the top and inside functions."""
+    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
     """Without docstrings and other statements that are a string alone."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if not isinstance(body, list):

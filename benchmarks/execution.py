@@ -117,7 +117,7 @@ def run_adaptation(bench: Bench, run: Adaptation, folder: Path, keep_snapshots: 
         progress.stop()
         progress.snapshots[str(step)] = {**measure(checkpoint), "digest": checkpoint.digest}
         if keep_snapshots:
-            save_checkpoint(checkpoint, folder / SNAPSHOTS / f"step-{step:06d}.safetensors")
+            save_checkpoint(checkpoint, snapshot_file(folder, step))
         progress.start()
 
     adapted = adapt(run.config, bench.source(run.domain), video, folder, resume=resumed, on_snapshot=on_snapshot)
@@ -172,6 +172,11 @@ def execute(folder: Path) -> bool:
     about = {"key": job["key"], "label": run.label, "commit": job["commit"], "peak_mebibytes": peak_mebibytes()}
     write_json(folder / RESULT_FILE, {**about, **result})
     return True
+
+
+def snapshot_file(folder: Path, step: int) -> Path:
+    """Where a run keeps a snapshot's weights, if it keeps them."""
+    return folder / SNAPSHOTS / f"step-{step:06d}.safetensors"
 
 
 def peak_mebibytes() -> float:

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from execution import BUSY, CHANGED, INTERRUPTED, SNAPSHOTS, write_json
+from execution import BUSY, CHANGED, INTERRUPTED, snapshot_file, write_json
 from record import COMMIT
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -61,8 +62,8 @@ class Runner:
         for run in runs:
             folder, keep = self.bench.folder(run), keep_snapshots(run)
             keep = keep or (folder in wanted and wanted[folder][1])
-            lacks_snapshots = keep and run.steps > 0 and not (folder / SNAPSHOTS).is_dir()
-            if self.bench.result(run) is None or lacks_snapshots:
+            result = self.bench.result(run)
+            if result is None or (keep and _lacks_snapshots(result, folder)):
                 wanted[folder] = (run, keep)
         return list(wanted.values())
 
@@ -156,6 +157,10 @@ class Runner:
         for active in self._active:
             active.process.wait()
         self._active.clear()
+
+
+def _lacks_snapshots(result: dict[str, Any], folder: Path) -> bool:
+    return not all(snapshot_file(folder, int(step)).is_file() for step in result.get("snapshots", {}))
 
 
 def _last_line(file: Path) -> str:

@@ -133,6 +133,7 @@ class Bench:
         self.camvid = camvid
         self.root = root
         self.code = CodeIndex(root / "python")
+        self._cpp = digest_of_files(root)
         self._given = dict(sources or {})
         self._identity = lru_cache(maxsize=None)(self._find_identity)
         self._source = lru_cache(maxsize=None)(self._load_source)
@@ -170,7 +171,7 @@ class Bench:
             "kind": run.kind,
             "source": source.digest,
             "data": self._identity(run.domain),
-            "cpp": digest_of_files(self.root),
+            "cpp": self._cpp,
             **self._executed(adapted.config, source.arch),
         }
         if isinstance(run, FineTuning):
@@ -253,8 +254,10 @@ class Bench:
 NEUTRAL = frozenset(("save_every", "workers", "flow_cache", "flow_cache_gigabytes"))
 """Settings that change how a run is executed, not what comes out."""
 TRAINING_ALONE = frozenset(
-    ("steps", "batch_size", "learning_rate", "weight_decay", "ema_decay", "snapshot_every", "precision")
+    {"steps", "batch_size", "accumulate", "learning_rate", "warm_up", "weight_decay", "ema_decay", "precision"}
+    | {"compile", "past", "snapshot_every"}
 )
+"""Settings that runs without training do not use."""
 
 
 def _settings(config: AdaptConfig, mentioned: set[str]) -> dict[str, Any]:
