@@ -97,7 +97,7 @@ def _adapted(
     stage_log = None if resume else log
     if not allowed(config.guard, "adapt", lambda: why_nothing_helps(config.guard, source, target), stage_log):
         return source
-    adapted = calibrate_input(config, source, target, stage_log)
+    adapted = calibrate_input(config, source, target, stage_log, processes.device)
     adapted = _same_everywhere(adapted, processes)
     flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
     video = PreparedVideo(target, adapted.input.spec(), flow=flow)
