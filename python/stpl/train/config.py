@@ -13,6 +13,7 @@ from stpl.method.batch_norm import BatchNormConfig
 from stpl.method.calibration import CalibrationConfig
 from stpl.method.guard import GuardConfig
 from stpl.method.objectives.hcl import HclConfig
+from stpl.method.objectives.shot import ShotConfig
 from stpl.method.objectives.stpl import ContrastConfig
 from stpl.method.pseudo_labels import PseudoLabelConfig
 
@@ -62,6 +63,7 @@ class AdaptConfig(Config):
     batch_norm: BatchNormConfig = BatchNormConfig()
     pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
     contrast: ContrastConfig = ContrastConfig()
+    shot: ShotConfig = ShotConfig()
     hcl: HclConfig = HclConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     guard: GuardConfig = GuardConfig()

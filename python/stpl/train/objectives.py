@@ -27,19 +27,18 @@ def build_objective(config: AdaptConfig, model: nn.Module) -> Objective:
     if config.method == "shot":
         from stpl.method.objectives.shot import Shot
 
-        return Shot()
+        return Shot(config.shot)
     if config.method == "tps":
         from stpl.method.objectives.tps import Tps
 
         return Tps(num_classes)
-    labeller = PseudoLabeller(config.pseudo_labels, num_classes)
     if config.method == "hcl":
         from stpl.method.objectives.hcl import Hcl
 
-        return Hcl(config.hcl, labeller, model)
+        return Hcl(config.hcl, num_classes, model)
     from stpl.method.objectives.self_training import SelfTraining
 
-    self_training = SelfTraining(labeller)
+    self_training = SelfTraining(PseudoLabeller(config.pseudo_labels, num_classes))
     if config.method == "self-training":
         return self_training
     from stpl.method.objectives.stpl import Stpl

@@ -1,23 +1,30 @@
 """HCL: historical contrastive learning.
 
 Source: J. Huang et al., "Model Adaptation: Historical Contrastive Learning for Unsupervised Domain Adaptation without
-Source Data", NeurIPS 2021. Two terms, each against a model of earlier steps, which remembers the source:
+Source Data", NeurIPS 2021, in the form that the authors released for segmentation. Two models of earlier steps stand in
+for the source: a moving average of the student (here the teacher), and a record of it that is renewed every ``history``
+steps and begins as the model that training starts from.
 
-instance discrimination (HCID)
-    InfoNCE between the model's features of a pixel and the historical model's features of the same pixel, the other
-    pixels being negatives; a key counts by how sure the historical model is of it.
 category discrimination (HCCD)
-    Self-training in which a pseudo-label counts by how far the model and the historical model agree on it,
-    ``1 - sigmoid(|p - p_history|_1)``.
+    The recorded model's labels teach the student on the augmented frame. Each counts by how far recorded model and
+    moving average agree on its pixel, ``exp(-KL(recorded || average))``.
+instance discrimination (HCID)
+    Contrast of the student's features of augmented pixels (queries) with the moving average's features of clean ones
+    (keys): ``-mean_{k in P} log( r_k exp(q.k / t) / sum_k' r_k' exp(q.k' / t) )``. P holds the pixels of the same label
+    in the same frame, without the query's own place. ``r`` is the reliability of a key, ``1 - entropy / log C + 0.1``
+    within 0.9 to 1.1.
 
-Where it differs: the paper contrasts images for classification and leaves open what an instance is in segmentation;
-here it is a pixel, drawn class by class, of the same frame pair. The historical model is renewed every ``history``
-steps; its first is the model that training starts from.
+Where it differs from the release: the recorded model labels at each step, not in rounds over the whole data set with
+flips and scales; pixels are drawn class by class instead of all contrasted with all, and the mean is over each query's
+positives instead of all keys; there are neither class weights nor an auxiliary output; and the moving average comes
+out, not the student.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,52 +35,54 @@ from stpl.config import Config
 from stpl.data.classes import IGNORE_ID
 from stpl.method.entropy import entropy
 from stpl.method.objective import Objective
-from stpl.method.pseudo_labels import PseudoLabeller
+from stpl.method.pseudo_labels import PseudoLabelConfig, PseudoLabeller
 from stpl.method.reduction import batch_mean
-from stpl.method.sampling import sample_pixels
+from stpl.method.sampling import Sample, sample_pixels
 from stpl.method.views import Views
 from stpl.models.protocol import SegmentationModel
 from stpl.models.warp import gather_pixels
 
+_RELIABILITY_SPREAD = 0.1
+Positives = Literal["class", "pixel"]
+
 
 class HclConfig(Config):
     history: int = Field(25, ge=1)
-    """Steps after which the historical model is renewed by the present one."""
+    """Steps after which the record is renewed."""
+    selection: Literal["class-balanced", "fixed", "all"] = "all"
+    """Which of the recorded model's labels are used, as in ``pseudo_labels.selection``; the release uses all."""
     weight: float = Field(0.5, ge=0)
     """Of instance discrimination beside category discrimination."""
     temperature: float = Field(0.07, gt=0)
+    positives: Positives = "class"
+    """A query's positives: the other pixels of its label, as released; or its own place alone, as in the paper's
+    instance discrimination of whole images."""
     pixels: int = Field(256, ge=2)
-    """Instances an image."""
+    """Queries an image, and as many keys."""
 
 
 class Hcl(Objective):
     """HCCD + weight * HCID.
 
     Args:
-        model: what training starts from: the first historical model.
+        model: what training starts from: the first record.
     """
 
-    def __init__(self, config: HclConfig, labeller: PseudoLabeller, model: nn.Module) -> None:
+    def __init__(self, config: HclConfig, num_classes: int, model: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.labeller = labeller
-        self.historical = copy.deepcopy(model).eval().requires_grad_(False)
-
-    @property
-    def teacher_is_student(self) -> bool:
-        return True
+        self.labeller = PseudoLabeller(PseudoLabelConfig(selection=config.selection), num_classes)
+        self.recorded = copy.deepcopy(model).eval().requires_grad_(False)
 
     def forward(self, views: Views, student: SegmentationModel, teacher: SegmentationModel) -> dict[str, Tensor]:
         with torch.no_grad():
-            past_features = self.historical.features(views.present)  # type: ignore[operator]
-            past_logits = self.historical.logits(past_features)  # type: ignore[operator]
-            own_logits = teacher.logits(teacher.features(views.present))
-            labels = self.labeller(own_logits).sure
-            distance = (own_logits.float().softmax(dim=1) - past_logits.float().softmax(dim=1)).abs().sum(dim=1)
-            consistency = 1.0 - torch.sigmoid(distance)
-        features = student.features(views.present_augmented)
-        category = _weighted_loss(student.logits(features), labels, consistency)
-        instance = self._instances(views, features, past_features, past_logits)
+            recorded_logits = self.recorded(views.present)
+            keys = teacher.features(views.present)
+            average_logits = teacher.logits(keys)
+            labels = self.labeller(recorded_logits).sure
+        queries = student.features(views.present_augmented)
+        category = category_loss(student.logits(queries), labels, consistency(recorded_logits, average_logits))
+        instance = self._instances(views, queries, keys, labels, reliability(average_logits))
         return {
             "loss": category + self.config.weight * instance,
             "loss_category": category.detach(),
@@ -82,24 +91,63 @@ class Hcl(Objective):
 
     def after_step(self, student: nn.Module, teacher: nn.Module, step: int) -> None:
         if (step + 1) % self.config.history == 0:
-            self.historical.load_state_dict(student.state_dict())
+            self.recorded.load_state_dict(teacher.state_dict())
 
-    def _instances(self, views: Views, features: Tensor, past_features: Tensor, past_logits: Tensor) -> Tensor:
-        size = features.shape[-2:]
-        # Drawn by the historical model's classes, so that no class's pixels are all negatives of each other.
-        classes = F.interpolate(past_logits, size=size, mode="bilinear").argmax(dim=1)
-        at = sample_pixels(classes, self.config.pixels, views.uniform(*size)).at
-        queries = F.normalize(gather_pixels(features, at).float(), dim=-1)
-        keys = F.normalize(gather_pixels(past_features, at).float(), dim=-1)
-        similarity = queries @ keys.transpose(1, 2) / self.config.temperature
-        target = torch.arange(at.shape[1], device=at.device).expand(at.shape)
-        losses = F.cross_entropy(similarity.transpose(1, 2), target, reduction="none")
-        uncertainty = F.interpolate(entropy(past_logits)[:, None], size=size, mode="bilinear")
-        sure = 1.0 - uncertainty.flatten(1).gather(1, at) / torch.log(torch.tensor(float(past_logits.shape[1])))
-        return batch_mean((sure * losses).sum(), losses.numel())
+    def _instances(self, views: Views, queries: Tensor, keys: Tensor, labels: Tensor, sure: Tensor) -> Tensor:
+        size = queries.shape[-2:]
+        labels = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+        sure = F.interpolate(sure[:, None], size=size, mode="bilinear")[:, 0]
+        drawn = sample_pixels(labels, self.config.pixels, views.uniform(*size))
+        return instance_loss(
+            F.normalize(gather_pixels(queries, drawn.at).float(), dim=-1),
+            F.normalize(gather_pixels(keys, drawn.at).float(), dim=-1),
+            drawn,
+            sure.flatten(1).gather(1, drawn.at),
+            self.config.temperature,
+            self.config.positives,
+        )
 
 
-def _weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the labelled pixels of the whole batch of ``weights`` times cross-entropy."""
+def consistency(recorded: Tensor, average: Tensor) -> Tensor:
+    """How far two models agree, ``exp(-KL)``, 0 to 1, ``(N, h, w)``, from their logits ``(N, C, h, w)``."""
+    p, q = recorded.float().log_softmax(dim=1), average.float().log_softmax(dim=1)
+    return torch.exp(-(p.exp() * (p - q)).sum(dim=1))
+
+
+def reliability(logits: Tensor) -> Tensor:
+    """Weight of each pixel as a key, 0.9 to 1.1, ``(N, h, w)``, from logits ``(N, C, h, w)``."""
+    spread = _RELIABILITY_SPREAD
+    return (1.0 - entropy(logits) / math.log(logits.shape[1]) + spread).clamp(1.0 - spread, 1.0 + spread)
+
+
+def category_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the labelled pixels of the whole batch of ``weights`` ``(N, h, w)`` times cross-entropy."""
     losses = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE_ID, reduction="none")
     return batch_mean((weights * losses).sum(), (labels != IGNORE_ID).sum())
+
+
+def instance_loss(
+    queries: Tensor, keys: Tensor, drawn: Sample, sure: Tensor, temperature: float, positives: Positives
+) -> Tensor:
+    """Mean over the queries of the whole batch that have a positive; 0 where none has.
+
+    Args:
+        queries, keys: unit vectors ``(N, B, D)`` of the drawn pixels; those of one image only meet each other.
+        drawn: which pixels they are; unlabelled ones take no part.
+        sure: ``(N, B)`` weights of the keys.
+    """
+    valid = drawn.labels != IGNORE_ID
+    own = torch.eye(valid.shape[1], dtype=torch.bool, device=valid.device)
+    both = valid[:, :, None] & valid[:, None, :]
+    if positives == "class":
+        candidate = both & ~own
+        positive = candidate & (drawn.labels[:, :, None] == drawn.labels[:, None, :])
+    else:
+        candidate, positive = both, both & own
+    with torch.autocast(queries.device.type, enabled=False):  # a cosine in bf16 is too coarse to be divided by t
+        scores = queries @ keys.transpose(1, 2) / temperature + sure.log()[:, None, :]
+    # A large negative number, not infinity: rows without any candidate stay finite, and so do their gradients.
+    normaliser = scores.masked_fill(~candidate, -1e4).logsumexp(dim=2, keepdim=True)
+    found = positive.sum(dim=2)
+    losses = (normaliser - scores).masked_fill(~positive, 0.0).sum(dim=2) / found.clamp_min(1)
+    return batch_mean(losses.sum(), (found > 0).sum())

@@ -4,7 +4,9 @@ Source: D. Wang et al., "Tent: Fully Test-Time Adaptation by Entropy Minimizatio
 predictions is minimised by the scales and shifts of the normalisation layers alone, on frames as they are.
 
 Where it differs: TENT normalises each batch by its own statistics. A model to be shipped needs fixed ones, so the
-statistics are those of the stage before (re-estimated on the target's frames, as for every method here).
+statistics are those of the stage before (re-estimated on the target's frames, as for every method here). Its networks
+had batch normalisation alone; here layer, group and instance normalisation train, too, so that transformers, which have
+next to no batch normalisation, can follow.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from stpl.errors import UserError
 from stpl.method.entropy import entropy
 from stpl.method.objective import Objective
 from stpl.method.reduction import batch_mean
@@ -33,12 +36,15 @@ class Tent(Objective):
         """Scales and shifts of the normalisation layers.
 
         Raises:
-            ValueError: the network has none.
+            UserError: the network has none.
         """
         layers = [module for module in student.modules() if isinstance(module, _NORMALISATIONS)]
         affine = [parameter for layer in layers for parameter in layer.parameters(recurse=False)]
         if not affine:
-            raise ValueError("tent: expected a network with normalisation layers that scale and shift; found none")
+            raise UserError(
+                "method tent: expected a network with normalisation layers that scale and shift; found none: "
+                "use another --method"
+            )
         return affine
 
     def forward(self, views: Views, student: SegmentationModel, teacher: SegmentationModel) -> dict[str, Tensor]:

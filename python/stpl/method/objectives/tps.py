@@ -6,8 +6,9 @@ threshold nor an averaged teacher.
 
 Where it differs: the supervised loss on source frames is left out, there being none, as in STPL's comparison (its
 "TPS*" row). The release labels frame t from the pair (t-1, t-2) of its two-frame network; a network of one frame
-labels t-1 alone. The release's faults (augmentation of mean-subtracted frames as if they were pictures, flipped flow
-that keeps its sign) are not repeated.
+labels t-1 alone. Pixels whose flow leaves the picture are left out, where the release repeats the border. Frames are
+not rescaled: the augmentation here is photometric. The release's faults (augmentation of mean-subtracted frames as if
+they were pictures, flipped flow that keeps its sign) are not repeated.
 """
 
 from __future__ import annotations
