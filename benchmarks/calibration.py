@@ -5,12 +5,14 @@
 
 Three networks: street-day with the batch-norm stage, the same without it, and one with group normalisation (trained at
 the first call, some minutes, and kept under --group-norm). All curves are measured after the same later stage. Results
-are added to benchmarks/results/calibration.json; a domain that is measured again replaces itself.
+are added to benchmarks/results/calibration.json, each with a key of its settings, source model, video and the code that
+it executes: what is there is not measured again, and the command goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from code_digest import CodeIndex
 from numpy.typing import NDArray
 from record import COMMIT, RESULTS, write_result
 from videos import DOMAINS, Part, open_video
@@ -114,6 +117,29 @@ def measure(source: Checkpoint, target: VideoDataset, frames: list[int], stage: 
     }
 
 
+def key_of(source: Checkpoint, domain: str, stage: bool, every: int) -> str:
+    """Digest of all that a row depends on; of CamVid's clips the name alone."""
+    config = AdaptConfig()
+    roots = [
+        ("stpl.method.calibration", "calibrate"),
+        ("stpl.method.calibration", "choose"),
+        ("stpl.method.tone_curves", "candidate_curves"),
+        ("stpl.method.tone_curves", "balancing_exponents"),
+        ("stpl.train.stages", "estimate_batch_norm"),
+        ("stpl.metrics", "ConfusionMatrix"),
+        ("stpl.data.synthstreet.dataset", "SynthStreet"),
+    ]
+    code = CodeIndex()
+    parts = {
+        "settings": [config.calibration.model_dump(mode="json"), config.batch_norm.model_dump(mode="json")],
+        "source": source.digest,
+        "video": repr(VARIATIONS.get(domain) or DOMAINS[domain]),
+        "measured": [stage, every],
+        "code": code.digest(code.reached(roots, ["stpl.models", "stpl.train.config"])),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def group_norm_source(folder: Path) -> Checkpoint:
     """The network without batch normalisation, trained where it has not been."""
     sys.path.append(str(Path(__file__).parent))  # where the factory is
@@ -152,8 +178,13 @@ def main() -> None:
             source = _source_of(network, domain, args)
             if source is None:
                 continue
-            row = measure(source, target, frames, stage=network != "batch-norm, stage off")
-            results["networks"].setdefault(network, {})[domain] = {**row, "frames": len(frames)}
+            stage = network != "batch-norm, stage off"
+            key = key_of(source, domain, stage, args.every)
+            rows = results["networks"].setdefault(network, {})
+            if rows.get(domain, {}).get("key") == key:
+                continue
+            row = {"key": key, "frames": len(frames), **measure(source, target, frames, stage)}
+            rows[domain] = row
             _print(f"{domain} / {network}", row)
             write_result("calibration", results, out)
     for network, rows in results["networks"].items():
