@@ -22,8 +22,11 @@ class Objective(nn.Module):
         """``"loss"`` to minimise, and its parts by name, detached, for the log."""
 
     def trainable(self, student: nn.Module) -> Iterable[nn.Parameter]:
-        """The weights of the network that are trained; all of them unless an objective says otherwise."""
-        return student.parameters()
+        """The weights of the network that are trained: unless an objective says otherwise, all that the network trains.
+
+        A network may keep some from training (``requires_grad=False``), as the benchmarks' does its batch-norm scales.
+        """
+        return [parameter for parameter in student.parameters() if parameter.requires_grad]
 
     @property
     def teacher_frozen(self) -> bool:

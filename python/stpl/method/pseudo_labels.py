@@ -67,20 +67,23 @@ class PseudoLabeller(nn.Module):
         return self.of_probabilities(logits.float().softmax(dim=1), update)
 
     @torch.no_grad()
-    def of_probabilities(self, probabilities: Tensor, update: bool = True) -> PseudoLabels:
-        """The same of class probabilities ``(N, C, h, w)``."""
+    def of_probabilities(
+        self, probabilities: Tensor, update: bool = True, inside: Tensor | None = None
+    ) -> PseudoLabels:
+        """The same of class probabilities ``(N, C, h, w)``; pixels not ``inside`` ``(N, h, w)`` get no label."""
         confidence, labels = probabilities.max(dim=1)
-        if self.config.selection == "all":
-            return PseudoLabels(labels, confidence)
+        counted = torch.ones_like(labels, dtype=torch.bool) if inside is None else inside
         if update and self.config.selection == "class-balanced":
-            self._update(confidence, labels)
-        return PseudoLabels(labels.masked_fill(confidence < self.thresholds[labels], IGNORE_ID), confidence)
+            self._update(confidence[counted], labels[counted])
+        if self.config.selection != "all":
+            counted = counted & (confidence >= self.thresholds[labels])
+        return PseudoLabels(labels.masked_fill(~counted, IGNORE_ID), confidence)
 
     def _update(self, confidence: Tensor, labels: Tensor) -> None:
         """Moves each present class's threshold towards what keeps its share, over the batch of all processes."""
         classes = self.thresholds.numel()
         bins = (confidence * _BINS).long().clamp(0, _BINS - 1)
-        histogram = torch.bincount((labels * _BINS + bins).flatten(), minlength=classes * _BINS)
+        histogram = torch.bincount(labels * _BINS + bins, minlength=classes * _BINS)
         histogram = all_reduce_sum(histogram.view(classes, _BINS))
         at_least = histogram.flip(1).cumsum(1).flip(1)  # pixels at least as sure as each bin's lower edge
         total = at_least[:, 0]

@@ -73,8 +73,8 @@ def past_labels(labeller: PseudoLabeller, views: Views, teacher: SegmentationMod
     """Pseudo-labels of frame t from the teacher's probabilities of frame t-1, brought along the flow."""
     past = teacher.logits(teacher.features(views.past)).float().softmax(dim=1)
     probabilities, inside = brought_along(past, views.flow)
-    labels = labeller.of_probabilities(probabilities)
-    return replace(labels, sure=labels.sure.masked_fill(~inside, IGNORE_ID))
+    labels: PseudoLabels = labeller.of_probabilities(probabilities, inside=inside)
+    return labels
 
 
 def labels_loss(logits: Tensor, labels: Tensor) -> Tensor:
