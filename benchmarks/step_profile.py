@@ -1,0 +1,222 @@
+"""Where the time and the memory of an adaptation step go, and whether data is ever waited for.
+
+    python benchmarks/step_profile.py                       the compact network at 320x240, batch 4
+    python benchmarks/step_profile.py --device cuda --precision bf16 --size 512x1024 --model NAME
+
+The video is a folder of PNG pictures at twice the network's height and width. Nothing is kept in memory: every frame
+is decoded, prepared and given its flow again each time, as in a video too large for the cache. Steps of STPL and of
+self-training alternate, so that the machine's noise meets both alike. What the contrast (sampling, fusion,
+projection, loss) costs is read from a profile, its share of the backward pass included; profiling lengthens its many
+small operations more than the networks' few large ones, so the share is an upper bound. Memory is the peak of a fresh
+process for each method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import PIL.Image
+import torch
+from record import write_result
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from stpl.data.batches import PairBatch, PreparedVideo, prefetched
+from stpl.data.randomness import batch_indices
+from stpl.data.specs import open_dataset
+from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.config import AdaptConfig
+from stpl.train.processes import Processes
+from stpl.train.training import Adaptation
+
+METHODS = ("self-training", "stpl")
+CONTRAST = ("stpl/sampling", "stpl/fusion", "stpl/contrast")
+PARTS = ("stpl/augment", "stpl/teacher", "stpl/student", *CONTRAST)
+WARM_UP = 2
+BACKWARD = "autograd::engine::evaluate_function"
+
+
+class Bench:
+    """One method with its data, made ahead as in a run."""
+
+    def __init__(self, method: str, args: argparse.Namespace, source: Checkpoint, folder: str, steps: int) -> None:
+        self.config = AdaptConfig.model_validate(
+            {
+                "method": method,
+                "batch_size": args.batch_size,
+                "device": args.device,
+                "precision": args.precision,
+                "compile": args.compile,
+                "workers": args.workers,
+            }
+        )
+        self.video = PreparedVideo(open_dataset(folder), source.input.spec(), cache_megabytes=0)
+        self.adaptation = Adaptation(self.config, source, Processes.start(args.device))
+        self.batches = prefetched(self._batch, range(steps), args.workers)
+        self.waits: list[float] = []
+        self.times: list[float] = []
+        self.busy: list[float] = []
+
+    def step(self) -> None:
+        """One step as a run takes it: waits for the batch, then trains on it."""
+        start = time.perf_counter()
+        with record_function("stpl/data_wait"):
+            number, batch = next(self.batches)
+        ready, working = time.perf_counter(), time.thread_time()
+        self.adaptation.step(number, [batch])  # ends by reading the losses: a GPU is done, too
+        # With one thread on a CPU, what others do on the machine at the same time does not count.
+        alone = self.config.device == "cpu" and torch.get_num_threads() == 1
+        self.busy.append(time.thread_time() - working if alone else time.perf_counter() - ready)
+        self.waits.append(ready - start)
+        self.times.append(time.perf_counter() - start)
+
+    def _batch(self, step: int) -> PairBatch:
+        chosen = batch_indices(len(self.video.pairs), self.config.batch_size, 0, step)
+        return self.video.pair_batch([self.video.pairs[i] for i in chosen])
+
+
+def write_frames(folder: Path, height: int, width: int, frames: int) -> str:
+    """Generated dusk as PNG pictures at twice the network's size; returns the folder as a data spec."""
+    video = open_dataset(f"synthstreet:?domain=dusk&seed=500&sequences=1&frames={frames}&size={height}x{width}")
+    for index in range(frames):
+        picture = PIL.Image.fromarray(video.frame(index)).resize((2 * width, 2 * height))
+        picture.save(folder / f"{index:06d}.png", compress_level=1)
+    return str(folder)
+
+
+def measure_times(args: argparse.Namespace, source: Checkpoint, folder: str) -> dict[str, Any]:
+    """Median time, computing time and wait of each method's steps, in turns; a pair of steps gives a ratio."""
+    benches = {method: Bench(method, args, source, folder, WARM_UP + args.steps) for method in METHODS}
+    for _ in range(WARM_UP + args.steps):
+        for bench in benches.values():
+            bench.step()
+    rows: dict[str, Any] = {}
+    for method, bench in benches.items():
+        times, waits = bench.times[WARM_UP:], bench.waits[WARM_UP:]
+        rows[method] = {
+            "step_ms": 1e3 * median(times),
+            "compute_ms": 1e3 * median(bench.busy[WARM_UP:]),
+            "data_wait_ms": 1e3 * median(waits),
+            "data_wait_ms_max": 1e3 * max(waits),
+            "data_wait_share": sum(waits) / sum(times),
+        }
+    pairs = zip(*(benches[method].busy[WARM_UP:] for method in ("stpl", "self-training")), strict=True)
+    return {"methods": rows, "ratio": median(a / b for a, b in pairs)}
+
+
+def measure_shares(args: argparse.Namespace, source: Checkpoint, folder: str) -> dict[str, float]:
+    """Share of an STPL step's computing that goes to each part, its backward pass included."""
+    bench = Bench("stpl", args, source, folder, WARM_UP + args.profiled)
+    for _ in range(WARM_UP):
+        bench.step()
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (args.device != "cpu")
+    with profile(activities=activities) as profiler:
+        for _ in range(args.profiled):
+            bench.step()
+    whole = sum(bench.times[WARM_UP:]) - sum(bench.waits[WARM_UP:])
+    events = profiler.events() or []
+    shares = {part.removeprefix("stpl/"): 1e-6 * _time_of(part, events) / whole for part in PARTS}
+    shares["contrast_in_all"] = sum(shares[part.removeprefix("stpl/")] for part in CONTRAST)
+    return shares
+
+
+def _time_of(part: str, events: Sequence[FunctionEvent]) -> float:
+    """Microseconds in the ranges of this name, and in the backward pass of what was computed within them.
+
+    An operation and its backward function carry the same sequence number. On a GPU it is the kernels' time.
+    """
+    ranges = [e for e in events if e.name == part and e.device_type == torch.autograd.DeviceType.CPU]
+    numbers = {e.sequence_nr for r in ranges for e in _below(r) if e.sequence_nr >= 0}
+    backward = [e for e in events if e.name.startswith(BACKWARD) and e.sequence_nr in numbers]
+    return sum(max(e.cpu_time_total, e.device_time_total) for e in (*ranges, *backward))
+
+
+def _below(event: FunctionEvent) -> Iterator[FunctionEvent]:
+    for child in event.cpu_children:
+        yield child
+        yield from _below(child)
+
+
+def measure_memory(args: argparse.Namespace, folder: str) -> dict[str, float]:
+    """Peak memory in megabytes of a fresh process that takes a few steps of each method."""
+    peaks = {}
+    for method in METHODS:
+        command = [sys.executable, __file__, "--peak-of", method, folder, *_own_options(args)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[method] = float(json.loads(done.stdout.splitlines()[-1]))
+    return {**peaks, "added": peaks["stpl"] - peaks["self-training"]}
+
+
+def _own_options(args: argparse.Namespace) -> list[str]:
+    names = ("model", "size", "batch_size", "device", "precision", "workers", "threads")
+    options = [text for name in names for text in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
+    return [*options, *(["--compile"] if args.compile else [])]
+
+
+def peak(method: str, args: argparse.Namespace, source: Checkpoint, folder: str) -> float:
+    """Peak memory of this process, or of its GPU, in megabytes after three steps."""
+    bench = Bench(method, args, source, folder, 3)
+    for _ in range(3):
+        bench.step()
+    if args.device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    source = load_checkpoint(Path(args.model))
+    height, width = (int(side) for side in args.size.split("x"))
+    source = replace(source, input=source.input.model_copy(update={"height": height, "width": width}))
+    if args.peak_of:
+        method, folder = args.peak_of
+        print(json.dumps(peak(method, args, source, folder)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_frames(Path(temporary), height, width, args.frames)
+        results = {
+            "settings": {name: value for name, value in vars(args).items() if name not in ("peak_of", "json")},
+            **measure_times(args, source, folder),
+            "shares": measure_shares(args, source, folder),
+            "peak_mb": measure_memory(args, folder),
+        }
+    for method, row in results["methods"].items():
+        print(f"{method}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()))
+    print(f"ratio {results['ratio']:.2f}")
+    print("shares: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in results["shares"].items()))
+    print("peak: " + ", ".join(f"{name} {value:.0f} MB" for name, value in results["peak_mb"].items()))
+    print(write_result("step_profile", results, args.json))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="models/street-day")
+    parser.add_argument("--size", default="240x320", help="of the network's input, height x width")
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--workers", type=int, default=AdaptConfig().workers)
+    parser.add_argument("--threads", type=int, default=1, help="of the steps' computing on the CPU")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--profiled", type=int, default=4)
+    parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
+    parser.add_argument("--peak-of", nargs=2, metavar=("METHOD", "FOLDER"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Several processes, and accumulated parts, give the losses of one process with the whole batch."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from stpl.data.specs import open_dataset
+from stpl.errors import UserError
+from stpl.method.calibration import CalibrationConfig
+from stpl.method.guard import GuardConfig
+from stpl.train.adapt import adapt
+from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.config import AdaptConfig
+from stpl.train.processes import Processes, processes
+from stpl.train.run import METRICS_FILE, RESUME_FILE
+from stpl.train.training import autocast
+
+ROOT = Path(__file__).resolve().parents[3]
+MODEL = ROOT / "models" / "street-day"
+DUSK = "synthstreet:?domain=dusk&seed=2&sequences=2&frames=6&size=96x128"
+STEPS = 3
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["stpl.train.adapt", "kornia.augmentation", "accelerate"])
+
+
+def config(method: str, **changes: object) -> AdaptConfig:
+    return AdaptConfig.model_validate(
+        {
+            "method": method,
+            "steps": STEPS,
+            "batch_size": 4,
+            "seed": 3,
+            "snapshot_every": 2,
+            "calibration": CalibrationConfig(gammas=(1.0, 0.6), balanced_gammas=(), frames=2),
+            "guard": GuardConfig(least_frames=2, frames=4),
+            **changes,
+        }
+    )
+
+
+def source() -> Checkpoint:
+    checkpoint = load_checkpoint(MODEL)
+    return replace(checkpoint, input=checkpoint.input.model_copy(update={"height": 96, "width": 128}))
+
+
+def run(settings: AdaptConfig, out: Path) -> None:
+    torch.set_num_threads(1)
+    with processes("cpu"):
+        adapt(settings, source(), open_dataset(DUSK), out)
+
+
+def run_as(index: int, count: int, port: int, settings: AdaptConfig, out: Path) -> None:
+    """One of several processes, as a launcher would start it."""
+    os.environ.update(RANK=str(index), LOCAL_RANK=str(index), WORLD_SIZE=str(count), LOCAL_WORLD_SIZE=str(count))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    run(settings, out)
+
+
+def run_in_two(settings: AdaptConfig, out: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [CONTEXT.Process(target=run_as, args=(i, 2, port, settings, out)) for i in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(240)
+    assert [process.exitcode for process in started] == [0, 0]
+
+
+def logged(out: Path) -> list[dict[str, float]]:
+    events = [json.loads(line) for line in (out / METRICS_FILE).read_text().splitlines()]
+    return [event for event in events if event["event"] == "step"]
+
+
+def assert_same_losses(a: Path, b: Path, tolerance: float = 1e-4) -> None:
+    one, other = logged(a), logged(b)
+    assert [step["step"] for step in one] == [step["step"] for step in other] == list(range(STEPS))
+    for first, second in zip(one, other, strict=True):
+        for name in (name for name in first if name.startswith("loss")):
+            assert second[name] == pytest.approx(first[name], abs=tolerance), f"{name} of step {first['step']}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["stpl", "spatial+temporal", "self-training", "tent", "shot", "hcl", "tps"])
+def test_two_processes_log_the_losses_of_one(method: str, tmp_path: Path) -> None:
+    run(config(method), tmp_path / "one")
+    run_in_two(config(method), tmp_path / "two")
+    assert_same_losses(tmp_path / "one", tmp_path / "two")
+    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
+    for name, tensor in one.weights.items():
+        torch.testing.assert_close(two.weights[name], tensor, atol=1e-3, rtol=1e-3)
+    assert sorted(file.name for file in (tmp_path / "two").iterdir()) == [
+        "checkpoint.safetensors",
+        "config.yaml",
+        METRICS_FILE,
+    ]
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_log_nearly_the_losses_of_the_whole(tmp_path: Path) -> None:
+    """Each part is averaged over its own pixels and anchors, so the mean over the parts is close, not equal."""
+    run(config("stpl"), tmp_path / "whole")
+    run(config("stpl", accumulate=2), tmp_path / "parts")
+    whole, parts = logged(tmp_path / "whole"), logged(tmp_path / "parts")
+    assert parts[0]["loss"] == pytest.approx(whole[0]["loss"], rel=0.1)
+    assert parts[0]["loss"] != whole[0]["loss"]
+
+
+@pytest.mark.slow
+def test_parts_and_processes_together(tmp_path: Path) -> None:
+    run(config("stpl", accumulate=2), tmp_path / "one")
+    run_in_two(config("stpl", accumulate=2), tmp_path / "two")
+    assert_same_losses(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_launcher_starts_the_command_and_one_process_speaks(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = ["-m", "stpl.cli", "adapt", "--model", str(MODEL), "--target", DUSK, "--out", str(tmp_path / "run")]
+    settings = ["--steps", "2", "device=cpu", "calibration.enabled=false", "guard.mode=off", "batch_norm.frames=2"]
+    done = subprocess.run([*launcher, *command, *settings], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("next: stpl-adapt export") == 1
+    names = ["checkpoint.safetensors", "config.yaml", METRICS_FILE, "report.html"]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == names
+    assert [step["step"] for step in logged(tmp_path / "run")] == [0, 1]
+
+
+def test_every_place_of_a_batch_falls_to_one_process_and_one_part() -> None:
+    group = [Processes(torch.device("cpu")) for _ in range(3)]
+    for index, one in enumerate(group):
+        one.index, one.count = index, 3
+    shares = [one.places(12, 2) for one in group]
+    assert sorted(place for share in shares for part in share for place in part) == list(range(12))
+    # A part is one stretch of the batch over all processes, so that it is the same part for any number of them.
+    assert sorted(place for share in shares for place in share[0]) == list(range(6))
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 3), (1, 2)])
+def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_written(
+    batch_size: int, accumulate: int, tmp_path: Path
+) -> None:
+    settings = config("stpl", batch_size=batch_size, accumulate=accumulate)
+    with pytest.raises(UserError, match=rf"batch_size = {batch_size}: expected a multiple of {accumulate}"):
+        adapt(settings, source(), open_dataset(DUSK), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing without a GPU")
+def test_devices_and_precisions_that_are_not_there_are_named() -> None:
+    with pytest.raises(UserError, match=r"device = cuda:1: expected a GPU"):
+        Processes.start("cuda:1")
+    with pytest.raises(UserError, match="fp16: expected a CUDA GPU"):
+        autocast("fp16", torch.device("cpu"))
+    assert Processes.start("auto").device.type == "cpu"
+
+
+@pytest.mark.slow
+def test_bf16_trains_and_stays_near_f32(tmp_path: Path) -> None:
+    run(config("stpl"), tmp_path / "f32")
+    run(config("stpl", precision="bf16"), tmp_path / "bf16")
+    first, second = logged(tmp_path / "f32")[0], logged(tmp_path / "bf16")[0]
+    assert second["loss"] != first["loss"] and second["loss"] == pytest.approx(first["loss"], rel=0.1)
+    assert not (tmp_path / "bf16" / RESUME_FILE).exists()
