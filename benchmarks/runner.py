@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from execution import BUSY, CHANGED, INTERRUPTED, snapshot_file, write_json
 from record import COMMIT
@@ -62,8 +61,7 @@ class Runner:
         for run in runs:
             folder, keep = self.bench.folder(run), keep_snapshots(run)
             keep = keep or (folder in wanted and wanted[folder][1])
-            result = self.bench.result(run)
-            if result is None or (keep and _lacks_snapshots(result, folder)):
+            if self._lacks(run, keep):
                 wanted[folder] = (run, keep)
         return list(wanted.values())
 
@@ -82,18 +80,28 @@ class Runner:
                     self._show(progress, overall, total)
                     time.sleep(0.2)
             except KeyboardInterrupt:
-                self._interrupt()
+                self.console.print(
+                    "interrupted: the runs in hand save their state; the same command goes on from there"
+                )
                 return False
             finally:
+                self._interrupt()
                 signal.signal(signal.SIGTERM, before)
         return True
+
+    def _lacks(self, run: Run, keep_snapshots: bool) -> bool:
+        result = self.bench.result(run)
+        if result is None or not keep_snapshots:
+            return result is None
+        steps = (int(step) for step in result.get("snapshots", {}))
+        return not all(snapshot_file(self.bench.folder(run), step).is_file() for step in steps)
 
     def _start_next(self, progress: Progress) -> None:
         while self._waiting and len(self._active) < self.jobs:
             run, keep = self._waiting.popleft()
-            if not self.missing([run], lambda _, keep=keep: keep):
-                continue  # another command has been at it
             folder = self.bench.folder(run)
+            if not self._lacks(run, keep):
+                continue  # another command has been at it
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / JOB_FILE, {**self.bench.job(run), "commit": COMMIT, "keep_snapshots": keep})
             task = progress.add_task(run.label, total=max(1, run.steps), note="")
@@ -150,17 +158,12 @@ class Runner:
         progress.update(overall, completed=done, note=note)
 
     def _interrupt(self) -> None:
-        """Tells the workers to save their state, and waits for them."""
-        self.console.print("interrupted: the runs in hand save their state; the same command goes on from there")
+        """Tells the workers that are left to save their state, and waits for them."""
         for active in self._active:
             active.process.send_signal(signal.SIGINT)
         for active in self._active:
             active.process.wait()
         self._active.clear()
-
-
-def _lacks_snapshots(result: dict[str, Any], folder: Path) -> bool:
-    return not all(snapshot_file(folder, int(step)).is_file() for step in result.get("snapshots", {}))
 
 
 def _last_line(file: Path) -> str:

@@ -262,7 +262,7 @@ TRAINING_ALONE = frozenset(
 
 def _settings(config: AdaptConfig, mentioned: set[str]) -> dict[str, Any]:
     """The settings in use: sections that no executed code mentions, by their class or by their name, are left out."""
-    dump = json.loads(config.model_dump_json())
+    dump: dict[str, Any] = json.loads(config.model_dump_json())
     for name in type(config).model_fields:
         section = getattr(config, name)
         unused = isinstance(section, Config) and not {type(section).__name__, name} & mentioned

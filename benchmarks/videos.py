@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from code_digest import CodeIndex
+from numpy.typing import NDArray
 
 from stpl.data.dataset import FrameId, Image, LabelMap, VideoDataset
 from stpl.data.in_memory import InMemory
@@ -180,7 +181,7 @@ class Road(Part):
         label = super().label(index)
         return None if label is None else self._cut(label)
 
-    def _cut(self, picture: Any) -> Any:
+    def _cut(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = picture.shape[:2]
         (top, bottom), (left, right) = self.ROWS, self.COLUMNS
         return np.ascontiguousarray(
