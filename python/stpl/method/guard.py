@@ -47,7 +47,7 @@ class GuardConfig(Config):
     """Of a video, to train on it at all: fewer are learnt by heart, which no look at those frames can tell."""
     gammas: tuple[float, ...] = (1.0, 0.85, 1.2)
     """Tone curves of the starting model's ensemble, each with and without a horizontal flip."""
-    pace: float = Field(0.87, ge=0)
+    pace: float = Field(1.0, ge=0)
     """Least agreement with the last accepted snapshot, relative to the starting model's agreement with itself."""
     trust: float = Field(0.8, ge=0, le=1)
     """Least agreement with the starting ensemble where it is sure."""
