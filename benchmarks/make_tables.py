@@ -103,7 +103,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "purity": ("Neighbour purity", tables.purity),
     **{name: (COMPUTED[name].title, tables.in_full) for name in GROUPS["guard"]},
     "development-rivals": (COMPUTED["development-rivals"].title, tables.in_full),
-    **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["development"] if name != "development-rivals"},
+    **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["settings"]},
     "calibration": ("Input calibration", calibration),
     "propagation": ("Propagation on real 15 Hz video", propagation),
     "overhead": ("Overhead of push() over the network", overhead),
@@ -129,10 +129,15 @@ def section(name: str, results: Path) -> str:
     return f"## {title}\n\n{where}\n\n{make(record['results'])}"
 
 
-def main() -> None:
+def page(results: Path) -> str:
+    """BENCHMARKS.md, from a folder of results."""
     head = "# Benchmarks\n\nMade by `python benchmarks/make_tables.py` from `benchmarks/results/`; do not edit."
+    return "\n\n".join([head, *(section(name, results) for name in TABLES)]) + "\n"
+
+
+def main() -> None:
     out = ROOT / "BENCHMARKS.md"
-    out.write_text("\n\n".join([head, *(section(name, RESULTS) for name in TABLES)]) + "\n", encoding="utf-8")
+    out.write_text(page(RESULTS), encoding="utf-8")
     print(out)
 
 

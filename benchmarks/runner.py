@@ -80,9 +80,7 @@ class Runner:
                     self._show(progress, overall, total)
                     time.sleep(0.2)
             except KeyboardInterrupt:
-                self.console.print(
-                    "interrupted: the runs in hand save their state; the same command goes on from there"
-                )
+                self.console.print("interrupted: the runs in hand save their state; the same command goes on")
                 return False
             finally:
                 self._interrupt()
