@@ -32,7 +32,8 @@ class FrameId:
 class VideoDataset(ABC):
     """Frames of one or more video sequences, numbered 0 .. len-1, each sequence in one piece and in order of time.
 
-    Index arguments outside 0 .. len-1 raise IndexError. Instances can be pickled and used in DataLoader workers.
+    Index arguments outside 0 .. len-1 raise IndexError. Instances can be pickled, used in DataLoader workers,
+    and asked from several threads at once.
     """
 
     name: str

@@ -1,39 +1,80 @@
-"""Pairs of frames as batches, with the true predecessor or another frame in its place."""
+"""Batches made ahead by threads: in order, bounded, and what one thread would make."""
 
 from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
 import stpl_rt
-from stpl.data.batches import PreparedVideo
-from stpl.data.in_memory import InMemory
+from stpl.data.batches import PreparedVideo, prefetched
 from stpl.data.specs import open_dataset
+from stpl_rt.video import VideoWriter
+
+SPEC = stpl_rt.InputSpec(64, 48, mean=[120, 110, 100], std=[58, 57, 56])
+DUSK = "synthstreet:?domain=dusk&seed=2&sequences=2&frames=6&size=48x64"
 
 
-@pytest.fixture(scope="module")
-def video() -> PreparedVideo:
-    data = InMemory(open_dataset("synthstreet:?domain=day&seed=3&sequences=2&frames=4&size=48x64"))
-    return PreparedVideo(data, stpl_rt.InputSpec(64, 48, mean=(120.0, 115.0, 105.0), std=(58.0, 57.0, 57.0)))
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_come_in_order_and_few_are_made_ahead(workers: int) -> None:
+    made: list[int] = []
+
+    def make(step: int) -> int:
+        time.sleep(0.003 * (step % 3))  # later ones may be ready first
+        made.append(step)
+        return step * step
+
+    ahead = 0
+    for step, value in prefetched(make, range(4, 16), workers):
+        assert value == step * step
+        time.sleep(0.01)
+        ahead = max(ahead, max(made) - step)
+    assert sorted(made) == list(range(4, 16))
+    assert 1 <= ahead <= workers + 1
 
 
-def test_pairs_are_frames_and_their_predecessors(video):
-    batch = video.pair_batch([1, 6])
-    assert torch.equal(batch.present, torch.stack([video.image(1), video.image(6)]))
-    assert torch.equal(batch.past, torch.stack([video.image(0), video.image(5)]))
-    assert torch.equal(batch.flow, torch.stack([video.flow(1), video.flow(6)]))
+def test_several_batches_are_made_at_once() -> None:
+    together = threading.Barrier(3)
+    assert [value for _, value in prefetched(lambda _: together.wait(20) >= 0, range(3), workers=3)] == [True] * 3
 
 
-def test_another_past_comes_with_the_flow_into_it(video):
-    batch = video.pair_batch([1, 6, 3], past=[4, 5, 3])
-    assert torch.equal(batch.past, torch.stack([video.image(4), video.image(5), video.image(3)]))
-    assert torch.equal(batch.flow[1], video.flow(6))  # 5 is the predecessor of 6
-    assert torch.equal(batch.flow[2], torch.zeros(2, 48, 64))  # from a frame into itself nothing moves
-    between = stpl_rt.DisFlow(threads=1)(video.luma(1).numpy(), video.luma(4).numpy())
-    assert torch.equal(batch.flow[0], torch.from_numpy(between).permute(2, 0, 1))
-    assert not torch.equal(batch.flow[0], video.flow(1))
+def test_an_error_comes_with_its_own_batch_and_ends_the_threads() -> None:
+    def make(step: int) -> int:
+        if step == 2:
+            raise ValueError("broken frame")
+        return step
+
+    batches = prefetched(make, range(9), workers=2)
+    assert [next(batches), next(batches)] == [(0, 0), (1, 1)]
+    with pytest.raises(ValueError, match="broken frame"):
+        next(batches)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_first_frame_of_a_sequence_has_no_predecessor(video):
-    with pytest.raises(ValueError, match="predecessor"):
-        video.pair_batch([4])
+@pytest.mark.parametrize("kind", ["generated", "video"])
+@pytest.mark.parametrize("megabytes", [0, 100])
+def test_threads_make_what_one_would(kind: str, megabytes: int, tmp_path: Path) -> None:
+    spec = DUSK if kind == "generated" else _videos(tmp_path)
+    serial = PreparedVideo(open_dataset(spec), SPEC)
+    indices = serial.pairs
+    expected = [serial.pair_batch([index]) for index in indices]
+    video = PreparedVideo(open_dataset(spec), SPEC, cache_megabytes=megabytes)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda index: video.pair_batch([index]), indices * 3))
+    for batch, same in zip(found, expected * 3, strict=True):
+        assert torch.equal(batch.present, same.present) and torch.equal(batch.past, same.past)
+        assert torch.equal(batch.flow, same.flow)
+
+
+def _videos(folder: Path) -> str:
+    """More files than are kept open at once."""
+    generated = open_dataset("synthstreet:?domain=dusk&seed=3&sequences=6&frames=4&size=48x64")
+    for sequence in range(6):
+        with VideoWriter(folder / f"{sequence}.mp4", fps=15) as writer:
+            for frame in range(4):
+                writer.write(generated.frame(4 * sequence + frame))
+    return str(folder)
