@@ -14,13 +14,24 @@ from torch import Tensor, nn
 import stpl_rt
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import VideoDataset
-from stpl.method.guard import Guard, GuardConfig, Verdict, verdict_as_dict, verdict_from_dict, video_content
+from stpl.method.guard import (
+    Guard,
+    GuardConfig,
+    Verdict,
+    verdict_as_dict,
+    verdict_from_dict,
+    video_content,
+    video_contrast,
+)
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.processes import Processes
 from stpl.train.run import MetricsLog, ResumeState
 from stpl.train.stages import spread
 
 logger = logging.getLogger(__name__)
+
+CELLS = InputConfig(width=20, height=15, filter="area").spec()
+"""Grid on which the contrast of a video is measured."""
 
 
 class Guarding:
@@ -31,7 +42,8 @@ class Guarding:
         start_from: the model that training starts from.
         video: what it is trained on.
         state: of everything that training changes; saved at each accepted snapshot, restored where training is taken
-            back.
+            back. For a run to be resumed as it went, its own state is to be saved after each verdict.
+        optimizer: that of the state.
         file: where the state is kept.
     """
 
@@ -41,6 +53,7 @@ class Guarding:
         start_from: Checkpoint,
         video: PreparedVideo,
         state: ResumeState,
+        optimizer: torch.optim.Optimizer,
         file: Path,
         log: MetricsLog,
         processes: Processes,
@@ -48,6 +61,7 @@ class Guarding:
         self.config = config
         self.guard = build_guard(config, start_from, video, processes.device)
         self._state = state
+        self._optimizer = optimizer
         self._file = file
         self._log = log
         self._processes = processes
@@ -55,6 +69,7 @@ class Guarding:
     def begin(self) -> None:
         """Before the first step: there is something to take training back to."""
         self._state.save(self._file, 0)
+        self._log.write("guard_begins", **self.guard.describe(), mode=self.config.mode)
 
     @property
     def stopped(self) -> bool:
@@ -75,15 +90,19 @@ class Guarding:
         if verdict.accepted:
             self._state.save(self._file, step)
         elif self.config.mode == "act":
-            self._state.load(self._file)
+            self._take_back()
             logger.warning("guard: the snapshot of step %d is not kept: %s", step, verdict.reason)
         self._log.write("guard", **{**verdict_as_dict(verdict), "step": step - 1}, rate_scale=self.rate_scale)
         return verdict
 
     def finish(self) -> int:
         """Restores the last accepted state; returns its step, 0 for the model that training started from."""
-        self._state.load(self._file)
+        self._take_back()
         return int(self.guard.accepted_step)
+
+    def _take_back(self) -> None:
+        self._optimizer.state.clear()  # at the first step it had none, and what is not saved is not replaced
+        self._state.load(self._file)
 
 
 def build_guard(config: GuardConfig, start_from: Checkpoint, video: PreparedVideo, device: torch.device) -> Guard:
@@ -120,15 +139,19 @@ def allowed(config: GuardConfig, what: str, why_not: Callable[[], str | None], l
 
 def why_nothing_helps(config: GuardConfig, source: Checkpoint, target: VideoDataset) -> str | None:
     """Why this video cannot teach ``source`` anything, not even its statistics; None where it can."""
-    spec = source.input.spec()
-    frames = [torch.from_numpy(stpl_rt.preprocess(target.frame(i), spec))[None] for i in _spread(target, config)]
+    spec, indices = source.input.spec(), _spread(target, config)
+    frames = [torch.from_numpy(stpl_rt.preprocess(target.frame(i), spec))[None] for i in indices]
     content = video_content(source.build(), frames)
-    if content is None or content >= config.content:
+    if content is None:
+        contrast = video_contrast([stpl_rt.luma(target.frame(i), CELLS) for i in indices])
+        if contrast >= config.contrast:
+            return None
+        found = f"its frames have a contrast of {contrast:.2f}, less than {config.contrast:g}"
+    elif content >= config.content:
         return None
-    return (
-        f"the video shows too little: its features vary {content:.2f} times as much as the network expects, less than "
-        f"{config.content:g} (a covered lens, a wall, one surface?); the source model is kept"
-    )
+    else:
+        found = f"its features vary {content:.2f} times as much as the network expects, less than {config.content:g}"
+    return f"the video shows too little: {found} (a covered lens, a wall, one surface?); the source model is kept"
 
 
 def why_not_train(config: GuardConfig, target: VideoDataset) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,7 +64,8 @@ class Training:
         if config.guard.mode != "off":
             accepted = ResumeState(modules, self.adaptation.optimizer, config, origin, parts)
             file = out / ACCEPTED_FILE
-            self.guarding = Guarding(config.guard, start_from, video, accepted, file, log, self.processes)
+            optimizer = self.adaptation.optimizer
+            self.guarding = Guarding(config.guard, start_from, video, accepted, optimizer, file, log, self.processes)
             modules = {**modules, "guard": self.guarding.guard}
         self.state = ResumeState(modules, self.adaptation.optimizer, config, origin, parts)
 
@@ -92,7 +94,10 @@ class Training:
             return self.guarding is not None and self.guarding.stopped
 
         title = f"{self.config.method} on {self.video.dataset.name}"
-        run_steps(title, steps, step, self.log, self._save, self.config.save_every, self.processes.any, stopped)
+        save_every = self.config.save_every
+        if self.guarding is not None:  # after each verdict, too: what is resumed must not know a later snapshot
+            save_every = math.gcd(save_every, self.config.snapshot_every)
+        run_steps(title, steps, step, self.log, self._save, save_every, self.processes.any, stopped)
         if self.guarding is None:
             return self._result()
         selected = self.guarding.finish()
