@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -83,9 +84,9 @@ def logged(out: Path) -> list[dict[str, float]]:
     return [event for event in events if event["event"] == "step"]
 
 
-def assert_same_losses(a: Path, b: Path, tolerance: float = 1e-4) -> None:
+def assert_same_losses(a: Path, b: Path, tolerance: float = 1e-4, steps: int = STEPS) -> None:
     one, other = logged(a), logged(b)
-    assert [step["step"] for step in one] == [step["step"] for step in other] == list(range(STEPS))
+    assert [step["step"] for step in one] == [step["step"] for step in other] == list(range(steps))
     for first, second in zip(one, other, strict=True):
         for name in (name for name in first if name.startswith("loss")):
             assert second[name] == pytest.approx(first[name], abs=tolerance), f"{name} of step {first['step']}"
@@ -165,6 +166,14 @@ def test_devices_and_precisions_that_are_not_there_are_named() -> None:
     with pytest.raises(UserError, match="fp16: expected a CUDA GPU"):
         autocast("fp16", torch.device("cpu"))
     assert Processes.start("auto").device.type == "cpu"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_compiled_networks_log_the_losses_of_others(tmp_path: Path) -> None:
+    run(config("stpl", steps=2, guard=GuardConfig(mode="off")), tmp_path / "eager")
+    run(config("stpl", steps=2, guard=GuardConfig(mode="off"), compile=True), tmp_path / "compiled")
+    assert_same_losses(tmp_path / "eager", tmp_path / "compiled", steps=2)
 
 
 @pytest.mark.slow
