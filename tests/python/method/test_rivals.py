@@ -161,11 +161,11 @@ def test_tps_learns_the_past_labels_where_the_flow_brings_them():
     teacher = FirstChannels(torch.zeros(1, 2, 1, 1))
     right = Given(30 * learned)
     batch = Views(torch.zeros_like(past), past, past, past, flow)
-    assert float(Tps(2)(batch, right, teacher)["loss"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(Tps(2)(batch, right, teacher)["loss"].detach()) == pytest.approx(0.0, abs=1e-6)
     wrong = learned.clone()
     wrong[..., :6] = wrong[:, [1, 0], :, :6]
     # The last two columns come from outside the picture and do not count: all that counts is wrong, by 30 nats.
-    assert float(Tps(2)(batch, Given(30 * wrong), teacher)["loss"]) == pytest.approx(30.0, rel=1e-5)
+    assert float(Tps(2)(batch, Given(30 * wrong), teacher)["loss"].detach()) == pytest.approx(30.0, rel=1e-5)
 
 
 def test_consistency_is_one_where_models_agree_and_falls_with_the_divergence():
