@@ -95,6 +95,11 @@ def test_shot_is_entropy_minus_diversity():
     assert float(parts["loss"].detach()) == pytest.approx(float(parts["entropy"] - parts["diversity"]), rel=1e-4)
 
 
+def test_shots_diversity_counts_by_its_weight():
+    parts = Shot(ShotConfig(diversity_weight=0.25))(nothing(), Given(of([[0.6, 0.4], [0.8, 0.2]])), None)
+    assert float(parts["loss"].detach()) == pytest.approx(float(parts["entropy"] - 0.25 * parts["diversity"]), rel=1e-4)
+
+
 def test_shots_gradient_is_that_of_the_formula():
     logits = torch.randn(2, CLASSES, 3, 3, requires_grad=True)
     model = Given(logits.detach())

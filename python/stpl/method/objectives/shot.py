@@ -1,12 +1,13 @@
 """SHOT: information maximisation under a frozen classifier.
 
 Source: J. Liang et al., "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised
-Domain Adaptation", ICML 2020. Each prediction should be sure (low entropy) and all together diverse (high entropy of
-their mean): equation 4. The classifier, the "source hypothesis", stays; the encoder moves.
+Domain Adaptation", ICML 2020: its information maximisation, there called SHOT-IM. Each prediction should be sure (low
+entropy, ``L_ent``) and all together diverse (high entropy of their mean, ``L_div``). The classifier, the "source
+hypothesis", stays; the encoder moves.
 
-SHOT adds a cross-entropy with pseudo-labels from the nearest class centroid (equations 5 to 7), weight 0.3. Off by
-default: in the paper an image has one label, and centroids are of the whole data set, renewed once an epoch; here they
-are of the pixels of the batch.
+SHOT adds a cross-entropy with pseudo-labels from the nearest class centroid, weight 0.3. Off by default: in the paper an
+image has one label, and centroids are of the whole data set, renewed once an epoch; here they are of the pixels of the
+batch.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from stpl.models.protocol import SegmentationModel
 
 
 class ShotConfig(Config):
+    diversity_weight: float = Field(1.0, ge=0)
+    """Of the entropy of the mean prediction; the paper's is 1. It pulls the classes towards equal shares, which images
+    of one object each may have and the pixels of a street do not."""
     pseudo_label_weight: float = Field(0.0, ge=0)
     """Of the cross-entropy with labels by the nearest centroid; the paper's is 0.3."""
 
@@ -56,7 +60,11 @@ class Shot(Objective):
         whole = all_reduce_sum(mean) / process_count()
         mean = whole + (mean - mean.detach())
         diverse = -(mean * mean.clamp_min(1e-12).log()).sum()
-        losses = {"loss": sure - diverse, "entropy": sure.detach(), "diversity": diverse.detach()}
+        losses = {
+            "loss": sure - self.config.diversity_weight * diverse,
+            "entropy": sure.detach(),
+            "diversity": diverse.detach(),
+        }
         if self.config.pseudo_label_weight > 0:
             labels = centroid_labels(features, logits)
             total = F.cross_entropy(logits.float(), labels, reduction="sum")
