@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -223,6 +224,7 @@ def _events(folder: Path, event: str) -> list[dict[str, Any]]:
 
 def execute_locked(folder: Path) -> int:
     """Executes the job where no other process does; the exit code to leave with."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # may have been inherited as ignored
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     with locked(folder) as free:
         if not free:

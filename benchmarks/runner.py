@@ -48,7 +48,7 @@ class Runner:
             raise ValueError(f"expected 1 job or more, found {jobs}")
         self.bench = bench
         self.jobs = jobs
-        self.console = console if console is not None else Console(stderr=True)
+        self.console = console if console is not None else Console(stderr=True, soft_wrap=True)
         self.failed: list[Path] = []
         """Folders of the runs that failed; each holds a log.txt."""
         self._active: list[_Process] = []
@@ -70,7 +70,10 @@ class Runner:
         self._waiting = deque(runs)
         total = len(self._waiting)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"))
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Both end it alike, also where it was started in the background, with SIGINT ignored.
+        before = {
+            number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         with Progress(*columns, TimeElapsedColumn(), console=self.console) as progress:
             overall = progress.add_task("runs", total=max(1, total), note=f"0/{total}")
             try:
@@ -84,7 +87,8 @@ class Runner:
                 return False
             finally:
                 self._interrupt()
-                signal.signal(signal.SIGTERM, before)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
         return True
 
     def _lacks(self, run: Run, keep_snapshots: bool) -> bool:
