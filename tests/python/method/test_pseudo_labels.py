@@ -81,12 +81,18 @@ def test_a_pixel_at_least_as_sure_as_the_threshold_is_kept_whatever_its_class() 
 
 
 def test_thresholds_run_and_an_absent_class_keeps_its_own() -> None:
+    def all_of(label: int, confidence: float) -> torch.Tensor:
+        p = torch.full((1, CLASSES, 2, 2), (1.0 - confidence) / 2)
+        p[:, label] = confidence
+        return p
+
     labeller = PseudoLabeller(PseudoLabelConfig(threshold=0.9, share=1.0, momentum=0.75), CLASSES)
-    p = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, CLASSES, 2, 2)
-    labeller.of_probabilities(p)
-    assert labeller.thresholds.tolist() == pytest.approx([0.75 * 0.9 + 0.25 * 0.5, 0.9, 0.9], abs=1e-3)
-    labeller.of_probabilities(p)
-    assert float(labeller.thresholds[0]) == pytest.approx(0.5 + 0.75**2 * 0.4, abs=1e-3)
+    labeller.of_probabilities(all_of(0, 0.5))
+    assert labeller.thresholds.tolist() == pytest.approx([0.8, 0.9, 0.9], abs=1e-3)
+    labeller.of_probabilities(all_of(2, 0.7))
+    assert labeller.thresholds.tolist() == pytest.approx([0.8, 0.9, 0.85], abs=1e-3)
+    labeller.of_probabilities(all_of(0, 0.5))
+    assert labeller.thresholds.tolist() == pytest.approx([0.725, 0.9, 0.85], abs=1e-3)
 
 
 def test_thresholds_are_state() -> None:

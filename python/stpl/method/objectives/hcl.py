@@ -2,7 +2,7 @@
 
 Source: J. Huang et al., "Model Adaptation: Historical Contrastive Learning for Unsupervised Domain Adaptation without
 Source Data", NeurIPS 2021, in the form that the authors released for segmentation. Two models of earlier steps stand in
-for the source: a moving average of the student (here the teacher), and a record of it that is renewed every ``history``
+for the source: a moving average of the student (the teacher), and a record of it, which is renewed every ``history``
 steps and begins as the model that training starts from.
 
 category discrimination (HCCD)
@@ -16,8 +16,8 @@ instance discrimination (HCID)
 
 Where it differs from the release: the recorded model labels at each step, not in rounds over the whole data set with
 flips and scales; pixels are drawn class by class instead of all contrasted with all, and the mean is over each query's
-positives instead of all keys; there are neither class weights nor an auxiliary output; and the moving average comes
-out, not the student.
+positives instead of all keys; there are neither class weights nor an auxiliary output; the record is a copy of the
+moving average, where the release sets both to the student; and the moving average comes out, not the student.
 """
 
 from __future__ import annotations

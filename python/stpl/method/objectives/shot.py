@@ -5,9 +5,9 @@ Domain Adaptation", ICML 2020: its information maximisation, there called SHOT-I
 entropy, ``L_ent``) and all together diverse (high entropy of their mean, ``L_div``). The classifier, the "source
 hypothesis", stays; the encoder moves.
 
-SHOT adds a cross-entropy with pseudo-labels from the nearest class centroid, weight 0.3. Off by default: in the paper an
-image has one label, and centroids are of the whole data set, renewed once an epoch; here they are of the pixels of the
-batch.
+SHOT adds a cross-entropy with pseudo-labels from the nearest class centroid, weight 0.3. Off by default: in the paper
+an image has one label, and centroids are of the whole data set, renewed once an epoch; here they are of the pixels of
+the batch.
 """
 
 from __future__ import annotations
