@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -67,6 +66,7 @@ class Bench:
         self.waits: list[float] = []
         self.times: list[float] = []
         self.busy: list[float] = []
+        self.making: list[float] = []
 
     def step(self) -> None:
         """One step as a run takes it: waits for the batch, then trains on it."""
@@ -82,8 +82,11 @@ class Bench:
         self.times.append(time.perf_counter() - start)
 
     def _batch(self, step: int) -> PairBatch:
+        start = time.thread_time()
         chosen = batch_indices(len(self.video.pairs), self.config.batch_size, 0, step)
-        return self.video.pair_batch([self.video.pairs[i] for i in chosen])
+        batch = self.video.pair_batch([self.video.pairs[i] for i in chosen])
+        self.making.append(time.thread_time() - start)
+        return batch
 
 
 def write_frames(folder: Path, height: int, width: int, frames: int) -> str:
@@ -107,6 +110,7 @@ def measure_times(args: argparse.Namespace, source: Checkpoint, folder: str) -> 
         rows[method] = {
             "step_ms": 1e3 * median(times),
             "compute_ms": 1e3 * median(bench.busy[WARM_UP:]),
+            "data_making_ms": 1e3 * median(bench.making),
             "data_wait_ms": 1e3 * median(waits),
             "data_wait_ms_max": 1e3 * max(waits),
             "data_wait_share": sum(waits) / sum(times),
@@ -171,7 +175,9 @@ def peak(method: str, args: argparse.Namespace, source: Checkpoint, folder: str)
         bench.step()
     if args.device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    # Not getrusage: its peak survives exec, and would be that of the process that started this one.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return float(status.split("VmHWM:", 1)[1].split()[0]) / 2**10
 
 
 def main() -> None:

@@ -101,7 +101,7 @@ def _adapted(
     adapted = _same_everywhere(adapted, processes)
     flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
     video = PreparedVideo(target, adapted.input.spec(), flow=flow)
-    adapted = estimate_batch_norm(config, adapted, video, stage_log)
+    adapted = estimate_batch_norm(config, adapted, video, stage_log, processes.device)
     if config.method in UNTRAINED:
         return adapted
     if not allowed(config.guard, "train", lambda: why_not_train(config.guard, target), stage_log):

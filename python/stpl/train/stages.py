@@ -71,19 +71,23 @@ def calibrate_input(
 
 
 def estimate_batch_norm(
-    config: AdaptConfig, checkpoint: Checkpoint, video: PreparedVideo, log: MetricsLog | None = None
+    config: AdaptConfig,
+    checkpoint: Checkpoint,
+    video: PreparedVideo,
+    log: MetricsLog | None = None,
+    device: torch.device = CPU,
 ) -> Checkpoint:
     """The second stage: batch-norm statistics moved towards the target's."""
     if not config.batch_norm.enabled:
         return checkpoint
-    model = checkpoint.build()
+    model = checkpoint.build().to(device)
     indices = spread(len(video.dataset), config.batch_norm.frames)
     with step_progress() as progress:
         task = progress.add_task("batch-norm statistics", total=len(indices), loss="")
 
         def images() -> Iterator[Tensor]:
             for index in indices:  # one frame a batch: each weighs the same
-                yield video.image(index)[None]
+                yield video.image(index)[None].to(device)
                 progress.advance(task)
 
         layers = reestimate_batch_norm(model, images(), config.batch_norm.blend)
