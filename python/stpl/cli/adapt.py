@@ -32,6 +32,8 @@ from stpl.cli.runs import (
 from stpl.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stpl.data.dataset import VideoDataset
     from stpl.report.adaptation import Sample
     from stpl.train.checkpoint import Checkpoint
@@ -104,8 +106,18 @@ def adapt(
     if group.index > 0:  # one process writes and speaks for all
         return
     console = Console()
+    _say_what_the_guard_kept(console, out, settings.steps)
     console.print(f"[bold]{out}[/bold]: checkpoint, settings, metrics and report.html", highlight=False)
     console.print(f"next: stpl-adapt export --model {out} --out BUNDLE", highlight=False, markup=False)
+
+
+def _say_what_the_guard_kept(console: Console, out: Path, planned: int) -> None:
+    from stpl.report.adaptation import read_events
+    from stpl.report.guard import kept_in_short
+
+    kept = kept_in_short(read_events(out / "metrics.jsonl"), planned)
+    if kept is not None:
+        console.print(f"guard: {kept}", highlight=False, markup=False)
 
 
 def _refuse_own_folder(model: str, out: Path) -> None:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from stpl.data.classes import ClassSet
 from stpl.data.dataset import Image, LabelMap
 from stpl.report.curves import Series
+from stpl.report.guard import GuardLog, add_guard
 from stpl.report.html import Report
 from stpl_rt import overlay
 
@@ -57,11 +60,12 @@ def write_adaptation_report(
     """
     report = Report(title, subtitle)
     events = read_events(out / "metrics.jsonl")
+    config = out / "config.yaml"
     _add_facts(report, events)
     add_samples(report, classes, samples)
+    add_guard(report, events, classes, _planned_steps(config))
     add_calibration(report, events)
     add_training(report, events, classes)
-    config = out / "config.yaml"
     if config.is_file():
         report.section("Settings", "Everything this run depended on beside the source model and the video.")
         report.add_details("config.yaml", config.read_text(encoding="utf-8"))
@@ -172,6 +176,12 @@ def add_training(report: Report, events: Sequence[Event], classes: ClassSet) -> 
     report.add_shares(at, histograms, classes, x_label="step", caption="Classes that the teacher sees")
 
 
+def _planned_steps(config: Path) -> int | None:
+    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
+    steps = settings.get("steps") if isinstance(settings, dict) else None
+    return steps if isinstance(steps, int) else None
+
+
 def _add_facts(report: Report, events: Sequence[Event]) -> None:
     steps = [e for e in events if e.get("event") == "step"]
     done = next((e for e in events if e.get("event") == "done"), None)
@@ -182,6 +192,9 @@ def _add_facts(report: Report, events: Sequence[Event]) -> None:
             report.add_fact("steps a second", f"{len(seconds) / max(sum(seconds), 1e-9):.1f}")
     if done is not None and "seconds" in done:
         report.add_fact("time", f"{float(done['seconds']):.0f} s")
+    kept = GuardLog.of(events).kept
+    if kept is not None:
+        report.add_fact("kept", f"step {kept}" if kept else "the start")
     calibration = next((e for e in events if e.get("event") == "calibration"), None)
     if calibration is not None:
         report.add_fact("tone curve", _curve_name(calibration, float(calibration["chosen"])))

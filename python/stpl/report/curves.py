@@ -52,6 +52,8 @@ def line_chart(
     smooth: float = 0.0,
     markers: bool = False,
     marked_x: float | None = None,
+    floor: float | None = None,
+    hollow_x: Sequence[float] = (),
 ) -> str:
     """Lines over a common x axis, as ``<svg>`` markup.
 
@@ -61,6 +63,8 @@ def line_chart(
         smooth: weight of the past in an exponential average, 0 to below 1; the raw line stays visible behind it.
         markers: also draw each point.
         marked_x: a vertical line there: what was chosen.
+        floor: a horizontal line there: the least that is allowed.
+        hollow_x: markers at these x are hollow: what was not chosen.
 
     Raises:
         ValueError: nothing to draw.
@@ -68,9 +72,14 @@ def line_chart(
     points = [(x, y) for line in series for x, y in zip(line.x, line.y, strict=True) if _finite(x, y)]
     if not points:
         raise ValueError("line_chart: expected at least one finite point, found none")
-    x_scale = _Scale(*_padded([x for x, _ in points], 0.0), LEFT, WIDTH - RIGHT)
-    y_scale = _Scale(*_padded([y for _, y in points], 0.06), HEIGHT - BOTTOM, TOP)
+    across = [x for x, _ in points] + ([] if marked_x is None else [marked_x])
+    along = [y for _, y in points] + ([] if floor is None else [floor])
+    x_scale = _Scale(*_padded(across, 0.0), LEFT, WIDTH - RIGHT)
+    y_scale = _Scale(*_padded(along, 0.06), HEIGHT - BOTTOM, TOP)
     parts = _axes(x_scale, y_scale, x_label, y_label)
+    if floor is not None:
+        y = y_scale(floor)
+        parts.append(f'<line class="floor" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
     if marked_x is not None:
         mark = x_scale(marked_x)
         parts.append(f'<line class="marked" x1="{mark:.1f}" x2="{mark:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
@@ -82,11 +91,10 @@ def line_chart(
         values = _smoothed(line.y, smooth)
         parts.append(f'<path class="{style}" d="{_path(line.x, values, x_scale, y_scale)}">{name}</path>')
         if markers:
-            for x, y in zip(line.x, line.y, strict=True):
-                if _finite(x, y):
-                    tip = f"<title>{escape(line.name)}: {x:g}, {y:.4g}</title>"
-                    at = f'cx="{x_scale(x):.1f}" cy="{y_scale(y):.1f}" r="3"'
-                    parts.append(f'<circle class="{style}" {at}>{tip}</circle>')
+            parts += _markers(line, style, x_scale, y_scale, hollow_x)
+    if floor is not None:  # last, so that no line hides it
+        at = f'x="{WIDTH - RIGHT - 4}" y="{y_scale(floor) - 5:.1f}"'
+        parts.append(f'<text class="tick above" {at} text-anchor="end">at least {floor:g}</text>')
     label = f"{y_label} by {x_label}: {', '.join(line.name for line in series)}"
     return _svg(parts, label)
 
@@ -157,6 +165,17 @@ def _axes(x_scale: _Scale, y_scale: _Scale, x_label: str, y_label: str, *, perce
         f'<text class="label" x="12" y="{height}" text-anchor="middle" transform="rotate(-90 12 {height})">'
         f"{escape(y_label)}</text>"
     )
+    return parts
+
+
+def _markers(line: Series, style: str, x_scale: _Scale, y_scale: _Scale, hollow_x: Sequence[float]) -> list[str]:
+    parts = []
+    for x, y in zip(line.x, line.y, strict=True):
+        if _finite(x, y):
+            tip = f"<title>{escape(line.name)}: {x:g}, {y:.4g}</title>"
+            at = f'cx="{x_scale(x):.1f}" cy="{y_scale(y):.1f}" r="3"'
+            hollow = " hollow" if x in hollow_x else ""
+            parts.append(f'<circle class="{style}{hollow}" {at}>{tip}</circle>')
     return parts
 
 

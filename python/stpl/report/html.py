@@ -66,10 +66,22 @@ class Report:
         """Opens a section with a line or two on what it shows."""
         self._sections.append(_Section(title, text))
 
+    def add_notice(self, text: str, *, warning: bool = False) -> None:
+        """A sentence that must not be overlooked."""
+        self._add("notice", text=text, warning=warning)
+
     def add_table(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", highlight: int | None = None
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        caption: str = "",
+        highlight: int | None = None,
+        words: Sequence[int] = (),
     ) -> None:
-        """A table; all columns but the first are numbers. ``highlight`` is the index of the row to point out.
+        """A table; all columns but the first, and those in ``words``, are numbers.
+
+        ``highlight`` is the index of the row to point out.
 
         Raises:
             ValueError: a row that does not fit the columns.
@@ -77,7 +89,8 @@ class Report:
         for row in rows:
             if len(row) != len(columns):
                 raise ValueError(f"table: expected {len(columns)} cells in each row, found {len(row)}: {list(row)}")
-        self._add("table", columns=list(columns), rows=[list(r) for r in rows], caption=caption, highlight=highlight)
+        cells = [list(row) for row in rows]
+        self._add("table", columns=list(columns), rows=cells, caption=caption, highlight=highlight, words=set(words))
 
     def add_curves(
         self,
@@ -89,9 +102,20 @@ class Report:
         smooth: float = 0.0,
         markers: bool = False,
         marked_x: float | None = None,
+        floor: float | None = None,
+        hollow_x: Sequence[float] = (),
     ) -> None:
         """A line chart with its legend; see :func:`stpl.report.curves.line_chart`."""
-        svg = line_chart(series, x_label=x_label, y_label=y_label, smooth=smooth, markers=markers, marked_x=marked_x)
+        svg = line_chart(
+            series,
+            x_label=x_label,
+            y_label=y_label,
+            smooth=smooth,
+            markers=markers,
+            marked_x=marked_x,
+            floor=floor,
+            hollow_x=hollow_x,
+        )
         legend = [LegendEntry(line.name, style=number % SERIES_STYLES) for number, line in enumerate(series)]
         self._add("chart", svg=Markup(svg), caption=caption, legend=legend if len(series) > 1 else [])
 
