@@ -96,12 +96,39 @@ def calibration(results: Record) -> str:
     return f"{text}\n\n" + "\n\n".join(parts)
 
 
+def guard_selectors(results: Record) -> str:
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    lines = [
+        [
+            name,
+            number(row["against_calibrated"], "+.1f"),
+            number(row["against_start"], "+.1f"),
+            number(row["benign_mean"], "+.1f"),
+            number(row["share_of_gain"], ".0%").replace("%", " %"),
+            number(row["correlation"], ".2f"),
+        ]
+        for name, row in results["selectors"].items()
+    ]
+    columns = ["keeps by", "worst run against the calibrated source", "against the start of training"]
+    columns += ["benign runs, mean gain over the start", "share of the best gain, median", "rank correlation with mIoU"]
+    benign = sum(run["benign"] for run in results["runs"])
+    text = (
+        f"Over {len(results['runs'])} runs, {benign} of them benign, in mIoU. The candidates are the start of training "
+        "and the snapshots of a run that no guard interfered with; `guard` alone trains under its own hand."
+    )
+    sources = "\n".join(f"- *{name}*: {source}" for name, source in results["sources"].items())
+    return f"{text}\n\n{table(columns, lines)}\n\n{sources}"
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "claims": ("What was claimed, and what was measured", tables.claims),
     "rivals": (COMPUTED["rivals"].title, tables.in_full),
     "ablation": (COMPUTED["ablation"].title, tables.ablation),
     "purity": ("Neighbour purity", tables.purity),
     **{name: (COMPUTED[name].title, tables.in_full) for name in GROUPS["guard"]},
+    "guard_selectors": ("The guard against published ways to choose a snapshot", guard_selectors),
     "development-rivals": (COMPUTED["development-rivals"].title, tables.in_full),
     **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["settings"]},
     "calibration": ("Input calibration", calibration),
