@@ -20,6 +20,8 @@ def summarise(result: dict[str, Any]) -> dict[str, Any]:
         final = max(snapshots, key=int)
         finest = max(snapshots, key=lambda step: score(snapshots[step]))
         last, best = _outcome(snapshots[final], int(final)), _outcome(snapshots[finest], int(finest))
+        # The start of training is not among the snapshots, but may have been selected.
+        best = max(best, selected, key=lambda outcome: float(outcome["score"]))
     return {
         "last": last,
         "selected": selected,
