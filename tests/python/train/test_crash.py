@@ -110,7 +110,7 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_at_random_moments_a_run_ends_with_the_same_weights(model: Path, whole: Path, tmp_path: Path) -> None:
     out, dice, kills = tmp_path / "run", random.Random(7), 0
     while not (out / FILE_NAME).exists():
@@ -123,7 +123,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_weights(model: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_while_saving_a_run_goes_on_from_the_save_before(model: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
