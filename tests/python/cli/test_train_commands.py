@@ -44,8 +44,19 @@ def test_ctrl_c_keeps_a_run_that_resumes(which: str, stpl_adapt: Command, tmp_pa
     out = tmp_path / "out"
     command = {
         "source": ["source", "--data", DAY, "--out", out, "--steps", "30", *SMALL],
-        "adapt": ["adapt", "--model", runs.source, "--target", DUSK, "--out", out, "--steps", "30", "batch_size=1"]
-        + ["guard.mode=off"],  # the model knows nothing yet
+        "adapt": [
+            "adapt",
+            "--model",
+            runs.source,
+            "--target",
+            DUSK,
+            "--out",
+            out,
+            "--steps",
+            "30",
+            "batch_size=1",
+            "guard.mode=off",
+        ],  # the model knows nothing yet
     }[which]
     metrics = out / "metrics.jsonl"
 
