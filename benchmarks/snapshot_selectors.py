@@ -38,7 +38,7 @@ SOURCES = {
     "nuclear norm": "of the predictions of a frame: Cui et al., CVPR 2020 (BNM)",
     "SND": "soft neighbourhood density of the predictions, temperature 0.05: Saito et al., ICCV 2021",
     "EnsV": "most mIoU with the labels of the mean prediction of all candidates of a domain, over methods, rates and "
-    "seeds: ensemble-based validation, Hu et al.",
+    "seeds: ensemble-based validation, Hu et al., NeurIPS 2024",
     "own mean": "the same with the mean of the run's own candidates alone",
     "flow consistency": "mIoU with the labels of the frame before, warped along the flow: Liu et al., ECCV 2020",
     "trust": f"the last snapshot whose mIoU with the start's ensemble, where that is sure, is {TRUST_FLOOR} or more",

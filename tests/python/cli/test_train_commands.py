@@ -173,3 +173,14 @@ def test_a_checkpoint_that_cannot_be_used_is_said(stpl_adapt: Command, tmp_path:
 def test_a_source_model_needs_labels(stpl_adapt: Command, tmp_path: Path, runs: Runs) -> None:
     assert "labels" in stpl_adapt("source", "--data", runs.video, "--out", tmp_path / "out").mistake
     assert not (tmp_path / "out").exists()
+
+
+def test_adapt_says_what_the_guard_kept(stpl_adapt: Command, runs: Runs, tmp_path: Path) -> None:
+    command = ["adapt", "--model", runs.source, "--target", DUSK, "--steps", "2", "batch_size=2", "guard.content=0"]
+    quick = ["calibration.enabled=false", "guard.frames=2"]
+    few = stpl_adapt(*command, *quick, "--out", tmp_path / "few")
+    assert few.status == 0 and "guard: no weight trained: the video has 8 frames, fewer than 32" in few.out
+    anything = ["guard.least_frames=2", "guard.pace=0", "guard.trust=0", "learning_rate=1e-9"]
+    calm = stpl_adapt(*command, *quick, *anything, "--out", tmp_path / "calm")
+    assert "guard: kept the snapshot of step 2 of 2\n" in calm.out
+    assert "Kept: the model after 2 of 2 steps." in (tmp_path / "calm" / "report.html").read_text()
