@@ -122,6 +122,31 @@ def guard_selectors(results: Record) -> str:
     return f"{text}\n\n{table(columns, lines)}\n\n{sources}"
 
 
+def step_profile(results: Record) -> str:
+    settings, shares, peak = results["settings"], results["shares"], results["peak_mb"]
+    lines = [
+        [
+            method,
+            f"{row['compute_ms']:.0f}",
+            f"{row['data_making_ms']:.0f}",
+            f"{row['data_wait_ms']:.1f}",
+            f"{100 * row['data_wait_share']:.1f} %",
+            f"{peak[method]:.0f}",
+        ]
+        for method, row in results["methods"].items()
+    ]
+    columns = ["method", "computing, ms a step", "making a batch, ms", "waited for it, ms", "of the step", "peak, MB"]
+    text = (
+        f"{settings['model']}, input {settings['size']}, batch {settings['batch_size']}, {settings['precision']} on "
+        f"{settings['device']}, {settings['threads']} thread, {settings['workers']} for data that is decoded anew each "
+        f"time. An STPL step computes {results['ratio']:.2f} times as long as one of self-training; sampling, fusion, "
+        f"projection and loss are {100 * shares['contrast_in_all']:.1f} % of it and add {peak['added']:.0f} MB "
+        f"(student {100 * shares['student']:.0f} %, teacher {100 * shares['teacher']:.0f} %, augmentation "
+        f"{100 * shares['augment']:.0f} %)."
+    )
+    return f"{text}\n\n{table(columns, lines)}"
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "claims": ("What was claimed, and what was measured", tables.claims),
     "rivals": (COMPUTED["rivals"].title, tables.in_full),
@@ -132,6 +157,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "development-rivals": (COMPUTED["development-rivals"].title, tables.in_full),
     **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["settings"]},
     "calibration": ("Input calibration", calibration),
+    "step_profile": ("A step of the adaptation: time, memory, waiting", step_profile),
     "propagation": ("Propagation on real 15 Hz video", propagation),
     "overhead": ("Overhead of push() over the network", overhead),
     "flow_vs_opencv": ("Optical flow against OpenCV's", flow_vs_opencv),

@@ -12,6 +12,7 @@ if [[ ! -f runs/demo/bundle/manifest.json ]]; then
 fi
 python benchmarks/overhead.py --bundle runs/demo/bundle --threads 1 2
 python benchmarks/flow_vs_opencv.py
+python benchmarks/step_profile.py
 
 python benchmarks/calibration.py
 python benchmarks/tables.py settings development-rivals rivals ablation guard --jobs "$jobs"
