@@ -12,8 +12,8 @@ trust
     How far the model still says what the model it started from was sure of, averaged over flips and tone curves. It
     ends a slow drift.
 content
-    How much the video varies beside what the network's batch statistics know; for networks without any, how much
-    light and dark there is in its frames. A covered lens or a wall teaches nothing, however long it is watched.
+    How much light and dark there is in the video's frames, and how much its features vary beside what the network's
+    batch statistics know. A covered lens or a wall teaches nothing, however long it is watched.
 
 A snapshot that leaps is taken back and training goes on from the last accepted one at a lower rate; one that has
 drifted ends the training. Where nothing is accepted, the model that training started from is the result. The
@@ -62,7 +62,7 @@ class GuardConfig(Config):
     content: float = Field(0.28, ge=0)
     """Least variance of the video's features, relative to the network's batch statistics."""
     contrast: float = Field(0.12, ge=0)
-    """Least contrast of the video's frames, for networks without batch statistics."""
+    """Least contrast of the video's frames."""
     rollbacks: int = Field(3, ge=0)
     """Times that training is taken back; then it ends."""
     rate_factor: float = Field(0.3, gt=0, le=1)
@@ -158,14 +158,16 @@ class Guard(nn.Module):
         if verdict.accepted:
             self.accepted_labels.copy_(self._labels(model))
             self.accepted_step.fill_(verdict.step)
-        elif self.config.mode == "act" and verdict.action == "roll back":
+        elif verdict.action == "stop":
+            self.stopped.fill_(True)
+        elif self.config.mode == "act":
             self.rolled_back += 1
             self.rate_scale *= self.config.rate_factor
-        elif self.config.mode == "act":
-            self.stopped.fill_(True)
 
     def _decide(self, pace: float, trust: float, lost: tuple[int, ...]) -> tuple[Action, str]:
         config = self.config
+        if bool(self.stopped):  # only where the guard observes: training went on
+            return "stop", "an earlier snapshot had ended the training"
         leap: Action = "roll back" if int(self.rolled_back) < config.rollbacks else "stop"
         if pace < config.pace:
             return leap, f"its labels leapt: pace {pace:.2f} is below {config.pace:g}"

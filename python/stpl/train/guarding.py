@@ -73,8 +73,8 @@ class Guarding:
 
     @property
     def stopped(self) -> bool:
-        """Whether the guard has ended the training."""
-        return bool(self.guard.stopped)
+        """Whether the guard has ended the training; where it only observes, it never does."""
+        return self.config.mode == "act" and bool(self.guard.stopped)
 
     @property
     def rate_scale(self) -> float:
@@ -141,16 +141,14 @@ def why_nothing_helps(config: GuardConfig, source: Checkpoint, target: VideoData
     """Why this video cannot teach ``source`` anything, not even its statistics; None where it can."""
     spec, indices = source.input.spec(), _spread(target, config)
     frames = [torch.from_numpy(stpl_rt.preprocess(target.frame(i), spec))[None] for i in indices]
+    contrast = video_contrast([stpl_rt.luma(target.frame(i), CELLS) for i in indices])
     content = video_content(source.build(), frames)
-    if content is None:
-        contrast = video_contrast([stpl_rt.luma(target.frame(i), CELLS) for i in indices])
-        if contrast >= config.contrast:
-            return None
+    if contrast < config.contrast:  # padding with zeros gives even a black frame features that vary, if it is small
         found = f"its frames have a contrast of {contrast:.2f}, less than {config.contrast:g}"
-    elif content >= config.content:
-        return None
-    else:
+    elif content is not None and content < config.content:
         found = f"its features vary {content:.2f} times as much as the network expects, less than {config.content:g}"
+    else:
+        return None
     return f"the video shows too little: {found} (a covered lens, a wall, one surface?); the source model is kept"
 
 

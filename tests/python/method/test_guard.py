@@ -116,6 +116,18 @@ def test_observing_selects_and_leaves_training_alone():
     assert int(judging.accepted_step) == 50
 
 
+def test_observing_selects_nothing_after_the_snapshot_that_would_have_ended_the_training():
+    judging = guard(mode="observe", pace=0.0)
+    drifted, moved = (Shades(*(bound + reach for bound in START)) for reach in (0.1, 0.01))
+    verdict = judging.judge(25, drifted)
+    assert verdict.action == "stop" and "drifted" in verdict.reason
+    judging.follow(verdict, drifted)
+    verdict = judging.judge(50, moved)
+    assert verdict.action == "stop" and "earlier" in verdict.reason and verdict.trust > 0.8
+    judging.follow(verdict, moved)
+    assert int(judging.accepted_step) == 0 and float(judging.rate_scale) == 1.0
+
+
 def test_a_resumed_guard_judges_as_the_first():
     first, resumed = guard(), guard()
     moved, collapsed = Shades(0.26, 0.51, 0.76), Shades(0.0, 0.0, 0.0)

@@ -274,6 +274,14 @@ def without_statistics(num_classes: int) -> nn.Module:
     return network
 
 
+def test_a_black_video_teaches_nothing_however_small_the_input(shipped, dusk):
+    for height, width in ((48, 64), (96, 128)):
+        size = shipped.input.model_copy(update={"height": height, "width": width})
+        assert "a contrast of" in (
+            why_nothing_helps(GuardConfig(), replace(shipped, input=size), Changed(dusk, np.zeros_like)) or ""
+        )
+
+
 def test_a_network_without_statistics_looks_at_the_contrast_of_the_frames(source, dusk):
     classes = len(source.classes)
     size = source.input.model_copy(update={"height": 32, "width": 32})
