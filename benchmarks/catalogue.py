@@ -83,6 +83,12 @@ CALIBRATED = Row("input calibration", ("method=bn", "batch_norm.enabled=false"),
 BATCH_NORM = Row("bn", ("method=bn",), repeated=False)
 BEFORE_TRAINING = (SOURCE, CALIBRATED, BATCH_NORM)
 RIVALS = methods("tent", "shot", "self-training", "hcl", "tps")
+RIVAL_RATES = {
+    "tent": (5e-5, 2e-4, 8e-4),
+    "shot": (5e-6, 2e-5, 2e-4),
+    "hcl": (5e-5, 2e-4, 8e-4),
+    "tps": (5e-6, 2e-5, 2e-4),
+}
 ABLATION = methods("duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
 CONTROLS = (
     Row("stpl, zero flow", ("method=stpl", "contrast.flow=zero")),
@@ -176,8 +182,8 @@ TABLES: dict[str, Table] = {
                 "Learning rates of the rivals",
                 tuple(
                     Row(f"{method}, {rate:g}", (f"method={method}", f"learning_rate={rate}"))
-                    for method in ("tent", "shot", "hcl", "tps")
-                    for rate in (5e-5, 2e-4, 8e-4)
+                    for method, rates in RIVAL_RATES.items()
+                    for rate in rates
                 ),
             ),
             seeds=(0,),
