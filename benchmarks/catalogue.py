@@ -244,7 +244,7 @@ TABLES: dict[str, Table] = {
             "The guard at ten times the learning rate",
             _GUARD,
             _domains((*DEVELOPMENT, *MEASURED_ON)),
-            (*BEFORE_TRAINING, *_guarded("self-training", "stpl", learning_rate=2e-3)),
+            (*BEFORE_TRAINING, *_guarded("self-training", "stpl", learning_rate=4e-3)),
             seeds=(0,),
             base=OBSERVED,
             keep_snapshots=True,

@@ -35,7 +35,7 @@ class AdaptConfig(Config):
     """Frame pairs of one step, over all its parts and processes."""
     accumulate: int = Field(1, ge=1)
     """Parts that a process's share of the batch is computed in, one after another: less memory, the same step."""
-    learning_rate: float = Field(2e-4, gt=0)
+    learning_rate: float = Field(4e-4, gt=0)
     warm_up: int = Field(50, ge=0)
     """Steps over which the rate rises to ``learning_rate``."""
     weight_decay: float = Field(0.0, ge=0)
