@@ -240,7 +240,7 @@ class Bench:
         if config.method in UNTRAINED:
             stop.append("stpl.train.training")
         else:
-            objective = build_objective(config, model)
+            objective = build_objective(config, model, (64, 64))
             roots += _classes_of(objective)
             built = _described(objective)
         reached = self.code.reached(roots, stop)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stpl.errors import UserError
 from stpl.validation import load_yaml, read_mapping, validate
 
 C = TypeVar("C", bound="Config")
+Gamma = Annotated[float, Field(gt=0, le=10)]
+"""Exponent of a tone curve, ``(v / 255) ^ gamma``."""
 
 
 class Config(BaseModel):
     """Base of every configuration class: immutable, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def load_config(cls: type[C], file: Path | None = None, overrides: Sequence[str] = ()) -> C:

@@ -79,11 +79,10 @@ def adapt(
     On several GPUs:
       accelerate launch -m stpl.cli adapt --model models/street-day --target drive.mp4 --out runs/drive batch_size=16
     """
-    from rich.console import Console
-
     from stpl.config import dump_yaml, load_config
     from stpl.data.specs import open_dataset
     from stpl.train.adapt import adapt as run_adaptation
+    from stpl.train.checkpoint import load_checkpoint
     from stpl.train.config import AdaptConfig
     from stpl.train.processes import processes
     from stpl.train.run import run_folder
@@ -99,14 +98,32 @@ def adapt(
     _refuse_own_folder(model, out)
     dataset = open_dataset(target)
     checkpoint = with_data_classes(checkpoint, dataset.classes, option)
+    if resume and _lacks_report(out):  # killed between its last step and its report
+        _write_report(out, checkpoint, load_checkpoint(out), dataset)
+        _say_what_is_there(out, settings.steps)
+        return
     with processes(settings.device) as group, run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
         adapted = run_adaptation(settings, checkpoint, dataset, out, resume=resume)
         if group.index == 0:
             _write_report(out, checkpoint, adapted, dataset)
     if group.index > 0:  # one process writes and speaks for all
         return
+    _say_what_is_there(out, settings.steps)
+
+
+def _lacks_report(out: Path) -> bool:
+    from stpl.train.checkpoint import FILE_NAME
+    from stpl.train.run import METRICS_FILE, RESUME_FILE
+
+    complete = all((out / name).is_file() for name in (FILE_NAME, METRICS_FILE))
+    return complete and not any((out / name).exists() for name in (RESUME_FILE, "report.html"))
+
+
+def _say_what_is_there(out: Path, planned: int) -> None:
+    from rich.console import Console
+
     console = Console()
-    _say_what_the_guard_kept(console, out, settings.steps)
+    _say_what_the_guard_kept(console, out, planned)
     console.print(f"[bold]{out}[/bold]: checkpoint, settings, metrics and report.html", highlight=False)
     console.print(f"next: stpl-adapt export --model {out} --out BUNDLE", highlight=False, markup=False)
 

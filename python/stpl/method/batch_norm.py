@@ -34,6 +34,9 @@ def batch_norm_layers(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], blend: float) -> int:
     """Blends the target's statistics into every batch-norm layer, in place.
 
+    A layer that is given one value a channel (a globally pooled context, and one image a batch) has no variance to
+    estimate: there its own statistics stay.
+
     Args:
         batches: ``(N, 3, H, W)`` normalised images, each batch weighing the same.
         blend: share of the target's statistics, 0..1.
@@ -50,15 +53,27 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], blend: fl
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # cumulative mean over the batches
-        layer.train()
-    for images in batches:
-        model(images)
+    handles = [layer.register_forward_pre_hook(_count_where_it_varies) for layer in layers]
+    try:
+        for images in batches:
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    changed = 0
     for layer, (mean, variance, momentum) in zip(layers, before, strict=True):
-        _mean(layer).lerp_(mean, 1.0 - blend)
-        _variance(layer).lerp_(variance, 1.0 - blend)
+        assert layer.num_batches_tracked is not None
+        seen = bool(layer.num_batches_tracked > 0)
+        changed += seen
+        _mean(layer).lerp_(mean, 1.0 - blend if seen else 1.0)
+        _variance(layer).lerp_(variance, 1.0 - blend if seen else 1.0)
         layer.momentum = momentum
     model.train(training)
-    return len(layers)
+    return changed
+
+
+def _count_where_it_varies(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    layer.train(inputs[0].numel() > inputs[0].shape[1])
 
 
 def _mean(layer: nn.modules.batchnorm._BatchNorm) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stpl.config import Config
+from stpl.config import Config, Gamma
 from stpl.method.agreement import label_agreement
 from stpl.method.batch_norm import batch_norm_layers, reestimate_batch_norm
 from stpl.method.calibration_scores import Judgement, Scores, judge
@@ -30,16 +30,16 @@ class CalibrationConfig(Config):
     enabled: bool = True
     criterion: Criterion = "agreement"
     """``agreement``: both judges, with their margins. The others take the curve with the best score of that name."""
-    gammas: tuple[float, ...] = (1.5, 1.25, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
+    gammas: tuple[Gamma, ...] = (1.5, 1.25, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
     """Candidates; below 1 brightens. 1 is added where it is missing."""
-    balanced_gammas: tuple[float, ...] = (1.0, 0.7)
+    balanced_gammas: tuple[Gamma, ...] = (1.0, 0.7)
     """Candidates that balance the channels, too: all three get the same mean. Empty: no such candidates."""
     frames: int = Field(16, ge=1)
     """Frames looked at, spread evenly over the video."""
     information_margin: float = Field(0.01, ge=0)
     """Nats by which a curve's information must exceed that of the frames as they are."""
-    agreement_margin: float = Field(0.02, ge=0)
-    """mIoU, 0..1, by which its agreement must."""
+    agreement_margin: float = Field(0.05, ge=0)
+    """mIoU, 0..1, by which its agreement must; the largest that loses no gain on the development domains."""
     judge_blend: float = Field(0.75, ge=0, le=1)
     """Share of the target's batch-norm statistics in the models that are agreed with, where the stage that would
     re-estimate them is off."""

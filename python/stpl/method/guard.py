@@ -22,7 +22,7 @@ measurements behind the thresholds are in BENCHMARKS.md ("Guard").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from stpl.config import Config
+from stpl.config import Config, Gamma
 from stpl.method.batch_norm import batch_norm_layers
 
 Action = Literal["accept", "roll back", "stop"]
@@ -51,7 +51,7 @@ class GuardConfig(Config):
     """Frames judged on, spread evenly over the video."""
     least_frames: int = Field(32, ge=2)
     """Of a video, to train on it at all: fewer are learnt by heart, which no look at those frames can tell."""
-    gammas: tuple[float, ...] = (1.0, 0.85, 1.2)
+    gammas: tuple[Gamma, ...] = Field((1.0, 0.85, 1.2), min_length=1)
     """Tone curves of the starting model's ensemble, each with and without a horizontal flip."""
     pace: float = Field(1.0, ge=0)
     """Least agreement with the last accepted snapshot, relative to the starting model's agreement with itself."""
@@ -125,7 +125,8 @@ class Guard(nn.Module):
         confidence, self._reference = _ensemble(start, views)
         self._sure = _surest(confidence, config.sure)
         self._sure_classes = _frequent(self._reference[self._sure], num_classes)
-        labels = self._labels(start)
+        labels, _ = self._look(start)
+        self._judged = labels
         self.self_agreement = agreement(self._reference, labels, num_classes)
         self.register_buffer("accepted_labels", labels)
         self.register_buffer("accepted_step", torch.zeros((), dtype=torch.int64))
@@ -146,17 +147,18 @@ class Guard(nn.Module):
 
     def judge(self, step: int, model: nn.Module) -> Verdict:
         """What to do about ``model`` after ``step`` steps; :meth:`follow` does it."""
-        labels = self._labels(model)
+        labels, finite = self._look(model)
+        self._judged = labels
         pace = agreement(self.accepted_labels, labels, self.num_classes) / max(self.self_agreement, 1e-6)
         trust = agreement(self._reference[self._sure], labels[self._sure], self.num_classes)
         lost = self._lost_classes(labels)
-        action, reason = self._decide(pace, trust, lost)
+        action, reason = self._decide(pace, trust, lost, finite)
         return Verdict(step, pace, trust, lost, action, reason)
 
-    def follow(self, verdict: Verdict, model: nn.Module) -> None:
-        """Remembers ``model`` where the verdict accepts it, and that training is taken back where it says so."""
+    def follow(self, verdict: Verdict) -> None:
+        """Remembers the model judged last where the verdict accepts it, and that training is taken back where not."""
         if verdict.accepted:
-            self.accepted_labels.copy_(self._labels(model))
+            self.accepted_labels.copy_(self._judged)
             self.accepted_step.fill_(verdict.step)
         elif verdict.action == "stop":
             self.stopped.fill_(True)
@@ -164,11 +166,13 @@ class Guard(nn.Module):
             self.rolled_back += 1
             self.rate_scale *= self.config.rate_factor
 
-    def _decide(self, pace: float, trust: float, lost: tuple[int, ...]) -> tuple[Action, str]:
+    def _decide(self, pace: float, trust: float, lost: tuple[int, ...], finite: bool) -> tuple[Action, str]:
         config = self.config
         if bool(self.stopped):  # only where the guard observes: training went on
             return "stop", "an earlier snapshot had ended the training"
         leap: Action = "roll back" if int(self.rolled_back) < config.rollbacks else "stop"
+        if not finite:
+            return leap, "its scores are not finite (NaN or infinite)"
         if pace < config.pace:
             return leap, f"its labels leapt: pace {pace:.2f} is below {config.pace:g}"
         if lost:
@@ -180,10 +184,16 @@ class Guard(nn.Module):
             )
         return "accept", f"pace {pace:.2f}, trust {trust:.3f}"
 
-    def _labels(self, model: nn.Module) -> Tensor:
+    def _look(self, model: nn.Module) -> tuple[Tensor, bool]:
+        """The model's labels of all frames, and whether its scores are numbers: the labels of NaN are all class 0."""
         model.eval()  # a student may come with its dropout on
+        labels, finite = [], True
         with torch.no_grad():
-            return torch.cat([model(frame).argmax(dim=1) for frame in self._frames]).to(torch.uint8)
+            for frame in self._frames:
+                logits = model(frame)
+                labels.append(logits.argmax(dim=1).to(torch.uint8))
+                finite = finite and bool(logits.isfinite().all())
+        return torch.cat(labels), finite
 
     def _lost_classes(self, labels: Tensor) -> tuple[int, ...]:
         lost = []
@@ -195,7 +205,7 @@ class Guard(nn.Module):
 
 
 @torch.no_grad()
-def video_content(model: nn.Module, frames: Sequence[Tensor]) -> float | None:
+def video_content(model: nn.Module, frames: Iterable[Tensor]) -> float | None:
     """How much a video varies within its frames, beside what the network's batch statistics know.
 
     The median over the batch-norm layers of the variance of their input within a frame over their running variance,
@@ -207,7 +217,7 @@ def video_content(model: nn.Module, frames: Sequence[Tensor]) -> float | None:
         frames: ``(1, 3, H, W)`` normalised tensors.
 
     Returns:
-        None for networks without batch-norm.
+        None for networks without batch-norm, or with none on maps of 16 positions and more.
     """
     layers = batch_norm_layers(model)
     if not layers:
@@ -218,12 +228,14 @@ def video_content(model: nn.Module, frames: Sequence[Tensor]) -> float | None:
         if x.dim() == 4 and x.shape[2] * x.shape[3] >= SMALLEST_MAP:
             sums[i] = sums[i] + x.float().var(dim=(2, 3)).mean(dim=0)
 
+    count = 0
     handles = [
         layer.register_forward_pre_hook(lambda _, inputs, i=i: collect(i, inputs[0])) for i, layer in enumerate(layers)
     ]
     try:
         for frame in frames:
             model(frame)
+            count += 1
     finally:
         for handle in handles:
             handle.remove()
@@ -231,9 +243,9 @@ def video_content(model: nn.Module, frames: Sequence[Tensor]) -> float | None:
     for layer, total in zip(layers, sums, strict=True):
         assert layer.running_var is not None
         if isinstance(total, Tensor):
-            ratio = total / len(frames) / (layer.running_var + layer.eps)
+            ratio = total / count / (layer.running_var + layer.eps)
             ratios.append(ratio.clamp_min(1e-9).log().mean().exp())
-    return float(torch.stack(ratios).median())
+    return float(torch.stack(ratios).median()) if ratios else None
 
 
 def video_contrast(luma: Sequence[NDArray[np.uint8]]) -> float:

@@ -44,7 +44,7 @@ def sample_pixels(labels: Tensor, budget: int, noise: Tensor) -> Sample:
             the randomness there is, so that the caller decides what it is keyed by.
 
     Returns:
-        B = min(budget, h * w) pixels an image, the labelled ones first.
+        B = min(budget, h * w) pixels an image.
     """
     flat, noise = labels.flatten(1), noise.flatten(1)
     # One key sorts by class, and at random within it; 24 bits are all that a float32 in [0, 1) has.

@@ -95,16 +95,17 @@ def _adapted(
     if config.method == "source":
         return source
     stage_log = None if resume else log
-    if not allowed(config.guard, "adapt", lambda: why_nothing_helps(config.guard, source, target), stage_log):
+    guard, device = config.guard, processes.device
+    if not allowed(guard, "adapt", lambda: why_nothing_helps(guard, source, target, device), stage_log, processes):
         return source
-    adapted = calibrate_input(config, source, target, stage_log, processes.device)
+    adapted = calibrate_input(config, source, target, stage_log, device)
     adapted = _same_everywhere(adapted, processes)
     flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
     video = PreparedVideo(target, adapted.input.spec(), flow=flow)
-    adapted = estimate_batch_norm(config, adapted, video, stage_log, processes.device)
+    adapted = estimate_batch_norm(config, adapted, video, stage_log, device)
     if config.method in UNTRAINED:
         return adapted
-    if not allowed(config.guard, "train", lambda: why_not_train(config.guard, target), stage_log):
+    if not allowed(guard, "train", lambda: why_not_train(guard, target), stage_log, processes):
         return adapted
     return Training(config, adapted, video, out, log, origin, processes).run(resume, on_snapshot)
 

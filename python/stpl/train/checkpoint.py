@@ -219,7 +219,13 @@ def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        packed: dict[str, Tensor] = {}
+        stored: set[int] = set()
+        for name, tensor in tensors.items():
+            packed[name] = tensor.detach().cpu().contiguous()
+            if packed[name].untyped_storage().data_ptr() in stored:  # a weight under two names; safetensors refuses it
+                packed[name] = packed[name].clone()
+            stored.add(packed[name].untyped_storage().data_ptr())
         # Through bytes: safetensors' own writer leaves the file readable by its owner alone.
         with temporary.open("wb") as file:
             file.write(save(packed, metadata=dict(metadata)))

@@ -16,7 +16,11 @@ def make_teacher(student: nn.Module) -> nn.Module:
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """``teacher = decay * teacher + (1 - decay) * student``; integer buffers are copied."""
+    moved: set[int] = set()
     for old, new in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
+        if old.data_ptr() in moved:  # a weight under two names moves once
+            continue
+        moved.add(old.data_ptr())
         if old.is_floating_point():
             old.lerp_(new, 1.0 - decay)
         else:

@@ -26,7 +26,7 @@ from stpl.method.guard import (
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.processes import Processes
 from stpl.train.run import MetricsLog, ResumeState
-from stpl.train.stages import spread
+from stpl.train.stages import CPU, spread
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Guarding:
         own = self.guard.judge(step, model)
         # On unlike machines a threshold may fall either way: the main process decides.
         verdict = verdict_from_dict(json.loads(self._processes.same_text(json.dumps(verdict_as_dict(own)))))
-        self.guard.follow(verdict, model)
+        self.guard.follow(verdict)
         if verdict.accepted:
             self._state.save(self._file, step)
         elif self.config.mode == "act":
@@ -120,7 +120,9 @@ def build_guard(config: GuardConfig, start_from: Checkpoint, video: PreparedVide
     return Guard(config, model, probes, len(start_from.classes)).to(device)
 
 
-def allowed(config: GuardConfig, what: str, why_not: Callable[[], str | None], log: MetricsLog | None) -> bool:
+def allowed(
+    config: GuardConfig, what: str, why_not: Callable[[], str | None], log: MetricsLog | None, processes: Processes
+) -> bool:
     """Whether the guard lets a stage begin; what it finds is logged. Without ``act`` it only says what it thinks.
 
     Args:
@@ -130,19 +132,23 @@ def allowed(config: GuardConfig, what: str, why_not: Callable[[], str | None], l
     """
     if config.mode == "off":
         return True
-    reason = why_not()
+    # On unlike machines a threshold may fall either way: the main process decides.
+    reason = json.loads(processes.same_text(json.dumps(why_not())))
     if reason is not None and log is not None:
         logger.warning("guard: %s", reason)
         log.write("guard_stage", stage=what, reason=reason, refused=config.mode == "act")
     return reason is None or config.mode != "act"
 
 
-def why_nothing_helps(config: GuardConfig, source: Checkpoint, target: VideoDataset) -> str | None:
+def why_nothing_helps(
+    config: GuardConfig, source: Checkpoint, target: VideoDataset, device: torch.device = CPU
+) -> str | None:
     """Why this video cannot teach ``source`` anything, not even its statistics; None where it can."""
     spec, indices = source.input.spec(), _spread(target, config)
-    frames = [torch.from_numpy(stpl_rt.preprocess(target.frame(i), spec))[None] for i in indices]
-    contrast = video_contrast([stpl_rt.luma(target.frame(i), CELLS) for i in indices])
-    content = video_content(source.build(), frames)
+    frames = [target.frame(index) for index in indices]
+    contrast = video_contrast([stpl_rt.luma(frame, CELLS) for frame in frames])
+    prepared = (torch.from_numpy(stpl_rt.preprocess(frame, spec))[None].to(device) for frame in frames)
+    content = video_content(source.build().to(device), prepared)
     if contrast < config.contrast:  # padding with zeros gives even a black frame features that vary, if it is small
         found = f"its frames have a contrast of {contrast:.2f}, less than {config.contrast:g}"
     elif content is not None and content < config.content:

@@ -9,8 +9,11 @@ from stpl.method.pseudo_labels import PseudoLabeller
 from stpl.train.config import AdaptConfig
 
 
-def build_objective(config: AdaptConfig, model: nn.Module) -> Objective:
+def build_objective(config: AdaptConfig, model: nn.Module, input_size: tuple[int, int]) -> Objective:
     """The training objective of ``config.method`` for ``model``, which training starts from.
+
+    Args:
+        input_size: height and width of the images it is trained on.
 
     Each is imported where it is used: a run depends on its own method's code and on no other's.
 
@@ -27,7 +30,7 @@ def build_objective(config: AdaptConfig, model: nn.Module) -> Objective:
     if config.method == "shot":
         from stpl.method.objectives.shot import Shot
 
-        return Shot(config.shot)
+        return Shot(config.shot, input_size)
     if config.method == "tps":
         from stpl.method.objectives.tps import Tps
 
@@ -35,7 +38,7 @@ def build_objective(config: AdaptConfig, model: nn.Module) -> Objective:
     if config.method == "hcl":
         from stpl.method.objectives.hcl import Hcl
 
-        return Hcl(config.hcl, num_classes, model)
+        return Hcl(config.hcl, num_classes, model, config.pseudo_labels)
     from stpl.method.objectives.self_training import SelfTraining
 
     self_training = SelfTraining(PseudoLabeller(config.pseudo_labels, num_classes))

@@ -87,7 +87,7 @@ def _check_run_folder(out: Path, overwrite: bool, resume: bool) -> None:
         if (out / FILE_NAME).is_file():
             raise UserError(f"{out}: nothing to resume: the run is complete; start anew with --overwrite")
         # Killed before its first step, even before its settings were written, a run begins again.
-        empty = out.is_dir() and not any(out.iterdir())
+        empty = out.is_dir() and all(file.name.startswith(".") for file in out.iterdir())
         if not empty and not (out / CONFIG_FILE).is_file():
             raise UserError(f"{out}: expected an interrupted run to resume ({RESUME_FILE}); found none")
     holds_run = any((out / name).exists() for name in (FILE_NAME, RESUME_FILE, METRICS_FILE))

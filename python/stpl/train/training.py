@@ -146,7 +146,8 @@ class Adaptation:
         device = processes.device
         self.places = processes.places(config.batch_size, config.accumulate)
         self.student = start_from.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = build_objective(config, self.student).to(device)
+        size = (start_from.input.height, start_from.input.width)
+        self.objective = build_objective(config, self.student, size).to(device)
         trained = list(self.objective.trainable(self.student))
         self.student.requires_grad_(False)
         for parameter in trained:
@@ -233,6 +234,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 def describe(model: nn.Module, images: Sequence[Tensor]) -> dict[str, Any]:
     """What a model says of some frames: the share of pixels of each class, and its mean confidence."""
     device = next(model.parameters()).device
+    model.eval()
     probabilities = torch.stack([model(image[None].to(device))[0].float().softmax(dim=0) for image in images])
     confidence, labels = probabilities.max(dim=1)
     histogram = torch.bincount(labels.flatten(), minlength=probabilities.shape[1]) / labels.numel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import yaml
 from safetensors.torch import save_file
 
+from stpl.config import build_config
 from stpl.train.checkpoint import load_checkpoint
+from stpl.train.config import AdaptConfig
 
 from .conftest import DAY, DUSK, SMALL, Command, Runs
 
@@ -101,6 +105,27 @@ def test_the_source_model_is_not_overwritten_by_its_adaptation(stpl_adapt: Comma
     assert (runs.source / "checkpoint.safetensors").exists()
 
 
+def test_the_settings_are_printed_and_nothing_is_run(stpl_adapt: Command, tmp_path: Path, runs: Runs) -> None:
+    options = ["--model", runs.source, "--target", DUSK, "--out", tmp_path / "out", "--print-config"]
+    printed = stpl_adapt("adapt", *options, "--method", "tps", "contrast.anchors=12")
+    assert printed.status == 0, printed.err
+    settings = build_config(AdaptConfig, yaml.safe_load(printed.out), "printed")
+    assert settings == AdaptConfig.model_validate({"method": "tps", "contrast": {"anchors": 12}})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_was_killed_before_its_report_gets_it(stpl_adapt: Command, tmp_path: Path, runs: Runs) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(runs.adapted, out)
+    (out / "report.html").unlink()
+    weights = (out / "checkpoint.safetensors").read_bytes()
+    again = ["adapt", "--model", runs.source, "--target", DUSK, "--out", out, "--resume"]
+    assert stpl_adapt(*again).status == 0
+    assert (out / "report.html").stat().st_size > 1000
+    assert (out / "checkpoint.safetensors").read_bytes() == weights
+    assert "complete" in stpl_adapt(*again).mistake
+
+
 def test_unknown_keys_and_names_come_with_the_nearest_right_one(
     stpl_adapt: Command, tmp_path: Path, runs: Runs
 ) -> None:
@@ -109,6 +134,9 @@ def test_unknown_keys_and_names_come_with_the_nearest_right_one(
     assert "'many'" in stpl_adapt(*adapt, "batch_size=many").mistake
     assert "key=value" in stpl_adapt(*adapt, "batch_size").mistake
     assert "YAML" in stpl_adapt(*adapt, "batch_size=[1").mistake
+    assert "greater than 0" in stpl_adapt(*adapt, "calibration.gammas=[-1]").mistake
+    assert "finite" in stpl_adapt(*adapt, "learning_rate=.inf").mistake
+    assert "guard.gammas" in stpl_adapt(*adapt, "guard.gammas=[]").mistake
     assert "methd" in stpl_adapt(*adapt, "methd=bn").mistake
     assert "compact" in stpl_adapt("source", "--data", DAY, "--out", tmp_path / "out", "--model", "compat").mistake
     assert not (tmp_path / "out").exists()

@@ -66,12 +66,25 @@ def test_a_model_collapsed_to_one_class_is_taken_back_and_at_last_ends_the_train
         verdict = judging.judge(25, collapsed)
         assert verdict.action == "roll back" and "leapt" in verdict.reason
         assert verdict.pace < 0.3 and verdict.lost == (0, 1, 2)
-        judging.follow(verdict, collapsed)
+        judging.follow(verdict)
         assert float(judging.rate_scale) == pytest.approx(scale) and not judging.stopped
     verdict = judging.judge(50, collapsed)
     assert verdict.action == "stop"
-    judging.follow(verdict, collapsed)
+    judging.follow(verdict)
     assert judging.stopped and int(judging.accepted_step) == 0
+
+
+def test_scores_that_are_no_numbers_are_refused_though_all_was_class_0():
+    class Broken(Shades):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * float("nan")
+
+    one_class = (0.999, 0.9995, 0.9999)  # everything is the first class, as the labels of NaN are
+    judging = Guard(CONFIG, Shades(*one_class), frames, CLASSES)
+    assert judging.judge(25, Shades(*one_class)).accepted
+    verdict = judging.judge(25, Broken(*one_class))
+    assert verdict.pace >= 1 and verdict.trust == 1.0
+    assert verdict.action == "roll back" and "not finite" in verdict.reason
 
 
 def test_a_class_lost_without_a_leap_is_refused():
@@ -87,7 +100,7 @@ def test_a_drift_in_small_steps_ends_the_training_with_the_last_accepted():
     for step in range(1, 40):
         moved = Shades(*(bound + 0.01 * step for bound in START))
         verdict = judging.judge(step, moved)
-        judging.follow(verdict, moved)
+        judging.follow(verdict)
         if not verdict.accepted:
             break
         assert verdict.trust >= 0.8 and int(judging.accepted_step) == step
@@ -101,7 +114,7 @@ def test_pace_is_counted_from_the_last_accepted_snapshot():
     judging = guard()
     moved, twice = (Shades(*(bound + reach for bound in START)) for reach in (0.01, 0.02))
     far = judging.judge(25, twice).pace
-    judging.follow(judging.judge(25, moved), moved)
+    judging.follow(judging.judge(25, moved))
     assert judging.judge(50, twice).pace > far
 
 
@@ -109,10 +122,10 @@ def test_observing_selects_and_leaves_training_alone():
     judging = guard(mode="observe")
     collapsed = Shades(0.0, 0.0, 0.0)
     for _ in range(5):
-        judging.follow(judging.judge(25, collapsed), collapsed)
+        judging.follow(judging.judge(25, collapsed))
     assert not judging.stopped and float(judging.rate_scale) == 1.0 and int(judging.rolled_back) == 0
     moved = Shades(*(bound + 0.01 for bound in START))
-    judging.follow(judging.judge(50, moved), moved)
+    judging.follow(judging.judge(50, moved))
     assert int(judging.accepted_step) == 50
 
 
@@ -121,18 +134,18 @@ def test_observing_selects_nothing_after_the_snapshot_that_would_have_ended_the_
     drifted, moved = (Shades(*(bound + reach for bound in START)) for reach in (0.1, 0.01))
     verdict = judging.judge(25, drifted)
     assert verdict.action == "stop" and "drifted" in verdict.reason
-    judging.follow(verdict, drifted)
+    judging.follow(verdict)
     verdict = judging.judge(50, moved)
     assert verdict.action == "stop" and "earlier" in verdict.reason and verdict.trust > 0.8
-    judging.follow(verdict, moved)
+    judging.follow(verdict)
     assert int(judging.accepted_step) == 0 and float(judging.rate_scale) == 1.0
 
 
 def test_a_resumed_guard_judges_as_the_first():
     first, resumed = guard(), guard()
     moved, collapsed = Shades(0.26, 0.51, 0.76), Shades(0.0, 0.0, 0.0)
-    first.follow(first.judge(25, moved), moved)
-    first.follow(first.judge(50, collapsed), collapsed)
+    first.follow(first.judge(25, moved))
+    first.follow(first.judge(50, collapsed))
     resumed.load_state_dict(first.state_dict())
     assert resumed.judge(75, Shades(*START)) == first.judge(75, Shades(*START))
     assert int(resumed.accepted_step) == 25 and float(resumed.rate_scale) == pytest.approx(0.3)
@@ -155,7 +168,7 @@ def test_judging_draws_no_random_numbers_and_changes_no_weight():
     model = nn.Conv2d(3, CLASSES, 1)
     weights, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     judging = guard()
-    judging.follow(judging.judge(25, model), model)
+    judging.follow(judging.judge(25, model))
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 

@@ -57,6 +57,16 @@ def test_batch_norm_blend_moves_statistics_by_its_share():
     assert half[1].momentum == 0.1 and not half.training
 
 
+def test_a_layer_that_sees_one_value_a_channel_keeps_its_statistics():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).eval()
+    model[2].running_mean.fill_(7.0)
+    images = torch.randn(4, 3, 8, 8) + 1.5
+    assert reestimate_batch_norm(model, images.split(1), 1.0) == 1
+    torch.testing.assert_close(model[0].running_mean, images.mean(dim=(0, 2, 3)), atol=1e-5, rtol=1e-4)
+    assert model[2].running_mean.eq(7.0).all() and model[2].running_var.eq(1.0).all()
+    assert not model[0].training and not model[2].training and not model[2]._forward_pre_hooks
+
+
 def test_model_without_batch_norm_is_left_alone():
     assert reestimate_batch_norm(nn.Conv2d(3, 2, 1), [torch.zeros(1, 3, 4, 4)], 1.0) == 0
 

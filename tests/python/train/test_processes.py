@@ -94,15 +94,23 @@ def assert_same_losses(a: Path, b: Path, tolerance: float = 1e-4, steps: int = S
             assert second[name] == pytest.approx(first[name], abs=tolerance), f"{name} of step {first['step']}"
 
 
+def trained_weights(run_folder: Path) -> torch.Tensor:
+    weights = load_checkpoint(run_folder).weights
+    return torch.cat([weights[name].flatten().double() for name in sorted(weights) if "running" not in name])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["stpl", "spatial+temporal", "self-training", "tent", "shot", "hcl", "tps"])
 def test_two_processes_log_the_losses_of_one(method: str, tmp_path: Path) -> None:
-    run(config(method), tmp_path / "one")
-    run_in_two(config(method), tmp_path / "two")
+    # The student itself comes out, so that what it learnt can be compared.
+    settings = config(method, ema_decay=0.0, guard=GuardConfig(mode="off"))
+    run(settings, tmp_path / "one")
+    run_in_two(settings, tmp_path / "two")
     assert_same_losses(tmp_path / "one", tmp_path / "two")
-    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
-    for name, tensor in one.weights.items():
-        torch.testing.assert_close(two.weights[name], tensor, atol=1e-3, rtol=1e-3)
+    run(config("bn"), tmp_path / "start")
+    start, one, two = (trained_weights(tmp_path / name) for name in ("start", "one", "two"))
+    moved = (one - start).norm()
+    assert moved > 0 and (two - one).norm() < 0.1 * moved
     assert sorted(file.name for file in (tmp_path / "two").iterdir()) == [
         "checkpoint.safetensors",
         "config.yaml",

@@ -90,7 +90,7 @@ def test_stpl_trains_student_fusion_and_projection(fusion, clean_branch, source,
         None,
         [f"contrast.fusion={fusion}", f"contrast.clean_branch={clean_branch}", "steps=1", "guard.mode=off"],
     )
-    objective = build_objective(config, source.build())
+    objective = build_objective(config, source.build(), (64, 64))
     assert any("projection" in name for name, _ in objective.named_parameters())
     adapted = adapt(config, source, dusk, tmp_path)
     assert not same_weights(adapted, source)
@@ -157,7 +157,7 @@ def test_interrupted_run_resumes_to_the_same_weights(which, source, dusk, tmp_pa
 def test_resume_of_another_run_is_refused_and_changes_nothing(source, dusk, tmp_path):
     _interrupted(source, dusk, tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(UserError, match=r"config\.learning_rate = 0\.0002; found config\.learning_rate = 1e-05"):
+    with pytest.raises(UserError, match=r"config\.learning_rate = 0\.0004; found config\.learning_rate = 1e-05"):
         adapt(ADAPT.model_copy(update={"learning_rate": 1e-5}), source, dusk, tmp_path, resume=True)
     with pytest.raises(UserError, match="target"):
         adapt(ADAPT, source, open_dataset(DAY), tmp_path, resume=True)

@@ -66,12 +66,16 @@ class Hcl(Objective):
 
     Args:
         model: what training starts from: the first record.
+        labels: thresholds, where ``config.selection`` uses some.
     """
 
-    def __init__(self, config: HclConfig, num_classes: int, model: nn.Module) -> None:
+    def __init__(
+        self, config: HclConfig, num_classes: int, model: nn.Module, labels: PseudoLabelConfig | None = None
+    ) -> None:
         super().__init__()
         self.config = config
-        self.labeller = PseudoLabeller(PseudoLabelConfig(selection=config.selection), num_classes)
+        labels = labels or PseudoLabelConfig()
+        self.labeller = PseudoLabeller(labels.model_copy(update={"selection": config.selection}), num_classes)
         self.recorded = copy.deepcopy(model).eval().requires_grad_(False)
 
     def forward(self, views: Views, student: SegmentationModel, teacher: SegmentationModel) -> dict[str, Tensor]:
@@ -117,7 +121,7 @@ def consistency(recorded: Tensor, average: Tensor) -> Tensor:
 def reliability(logits: Tensor) -> Tensor:
     """Weight of each pixel as a key, 0.9 to 1.1, ``(N, h, w)``, from logits ``(N, C, h, w)``."""
     spread = _RELIABILITY_SPREAD
-    return (1.0 - entropy(logits) / math.log(logits.shape[1]) + spread).clamp(1.0 - spread, 1.0 + spread)
+    return (1.0 - entropy(logits) / math.log(max(logits.shape[1], 2)) + spread).clamp(1.0 - spread, 1.0 + spread)
 
 
 def category_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -36,11 +36,16 @@ class ShotConfig(Config):
 
 
 class Shot(Objective):
-    """Mean entropy of the predictions minus the entropy of the mean prediction, over the batch, in nats."""
+    """Mean entropy of the predictions minus the entropy of the mean prediction, over the batch, in nats.
 
-    def __init__(self, config: ShotConfig | None = None) -> None:
+    Args:
+        input_size: height and width of an image that the network takes.
+    """
+
+    def __init__(self, config: ShotConfig | None = None, input_size: tuple[int, int] = (64, 64)) -> None:
         super().__init__()
         self.config = config or ShotConfig()
+        self.input_size = input_size
 
     @property
     def teacher_is_student(self) -> bool:
@@ -48,7 +53,7 @@ class Shot(Objective):
 
     def trainable(self, student: nn.Module) -> Iterable[nn.Parameter]:
         """The encoder: everything that the features depend on."""
-        return encoder_parameters(student)
+        return encoder_parameters(student, self.input_size)
 
     def forward(self, views: Views, student: SegmentationModel, teacher: SegmentationModel) -> dict[str, Tensor]:
         features = student.features(views.present)
@@ -103,7 +108,7 @@ def centroid_labels(features: Tensor, logits: Tensor) -> Tensor:
     return labels.view(n, height, width)
 
 
-def encoder_parameters(model: nn.Module) -> list[nn.Parameter]:
+def encoder_parameters(model: nn.Module, input_size: tuple[int, int] = (64, 64)) -> list[nn.Parameter]:
     """The parameters that ``model.features`` depends on; the others are the classifier's.
 
     Found by asking autograd, so that it holds for any network.
@@ -113,7 +118,7 @@ def encoder_parameters(model: nn.Module) -> list[nn.Parameter]:
     model.eval()
     with torch.enable_grad():
         device = parameters[0].device
-        reached = model.features(torch.zeros(1, 3, 64, 64, device=device)).sum()  # type: ignore[operator]
+        reached = model.features(torch.zeros(1, 3, *input_size, device=device)).sum()  # type: ignore[operator]
         gradients = torch.autograd.grad(reached, parameters, allow_unused=True)
     model.train(training)
     return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
