@@ -166,7 +166,12 @@ def test_tent_moves_scales_and_shifts_alone_shot_all_but_the_classifier(
 @pytest.mark.parametrize("which", ["compact", "pidnet-s"])
 def test_every_network_goes_through_the_stages(which: str, dusk: InMemory, tmp_path: Path) -> None:
     source = random_source(dusk, which, 64, 64)  # where pidnet-s pools the whole picture into one value
-    adapted = adapt(settings("stpl", "calibration.frames=2", "steps=1"), source, dusk, tmp_path / "run")
+    adapted = adapt(
+        settings("stpl", "calibration.enabled=true", "calibration.frames=2", "batch_norm.enabled=true", "steps=1"),
+        source,
+        dusk,
+        tmp_path / "run",
+    )
     estimated = [name for name in source.weights if name.endswith("running_var")]
     assert any(not torch.equal(adapted.weights[name], source.weights[name]) for name in estimated)
     assert all(bool(tensor.isfinite().all()) for tensor in adapted.weights.values())
