@@ -86,7 +86,7 @@ RIVALS = methods("tent", "shot", "self-training", "hcl", "tps")
 RIVAL_RATES = {
     "tent": (5e-5, 2e-4, 8e-4),
     "shot": (5e-6, 2e-5, 2e-4),
-    "hcl": (5e-5, 2e-4, 8e-4),
+    "hcl": (5e-5, 2e-4, 4e-4),
     "tps": (5e-6, 2e-5, 2e-4),
 }
 ABLATION = methods("duplicate", "temporal", "spatial", "spatial+temporal", "stpl")

@@ -58,8 +58,8 @@ DOMAINS = {
     for domain in (
         Domain("dusk", "street-day", _STREET.format("dusk", 500)),
         Domain("night", "street-day", _STREET.format("night", 600)),
-        Domain("rain", "street-day", _STREET.format("rain", 800)),
-        Domain("snow", "street-day", _STREET.format("snow", 900)),
+        Domain("rain", "street-day", _STREET.format("rain", 810)),
+        Domain("snow", "street-day", _STREET.format("snow", 910)),
         Domain("camvid-dusk", "camvid-day", f"folder:{CAMVID}?sequences=dusk_0001TP"),
         Domain("source-domain", "street-day", _STREET.format("day", 700)),
         Domain("one-class", "street-day", _STREET.format("dusk", 500), "road"),
