@@ -33,6 +33,24 @@ def scores(row: Record, which: str) -> list[float]:
     return [run[which]["score"] for run in finished(row)]
 
 
+def seeds_note(done: int, wanted: int) -> str:
+    """What to add to a number that not all seeds stand behind."""
+    return f" ({done} of {wanted} seeds)" if done < wanted else ""
+
+
+def unfinished(row: Record) -> str:
+    """The note of one row."""
+    return seeds_note(len(finished(row)), len(row["runs"]))
+
+
+def over_domains(results: Record, name: str, which: str = "selected") -> list[float]:
+    """A row's mean over the domains, one for each seed that is finished on all of them."""
+    rows = [content["rows"].get(name) for content in results["domains"].values()]
+    runs = [{} if row is None else {seed: run for seed, run in row["runs"].items() if run is not None} for row in rows]
+    seeds = [seed for seed in runs[0] if all(seed in of_domain for of_domain in runs)]
+    return [fmean(of_domain[seed][which]["score"] for of_domain in runs) for seed in seeds]
+
+
 def mean(row: Record | None, which: str = "selected") -> float | None:
     found = [] if row is None else scores(row, which)
     return fmean(found) if found else None
@@ -48,10 +66,9 @@ def cells(row: Record) -> list[str]:
     if not done:
         return [NOT_RUN, "", ""]
     if not trained(row):
-        return ["", spread(scores(row, "selected")), ""]
+        return ["", spread(scores(row, "selected")) + unfinished(row), ""]
     texts = [spread(scores(row, which)) for which in ("last", "selected", "best")]
-    missing = len(row["runs"]) - len(done)
-    return [*texts[:2], texts[2] + (f" ({len(done)} of {len(row['runs'])} seeds)" if missing else "")]
+    return [*texts[:2], texts[2] + unfinished(row)]
 
 
 def domain_table(results: Record, domain: str) -> str:
@@ -89,18 +106,17 @@ def cost(row: Record) -> list[str]:
 
 
 def means_over_domains(results: Record) -> str:
-    """Every method over all domains: means of means, where every domain has been run."""
+    """Every method over all domains: mean ± spread of the seeds that are finished on every one of them."""
     domains = results["domains"]
     names = list(next(iter(domains.values()))["rows"])
     lines = []
     for name in names:
         rows = [content["rows"].get(name) for content in domains.values()]
-        texts = []
-        for which in ("last", "selected", "best"):
-            values = [mean(row, which) for row in rows]
-            known = [value for value in values if value is not None]
-            texts.append(f"{fmean(known):.1f}" if len(known) == len(domains) else NOT_RUN)
-        lines.append([name, *texts, *(_number(mean(row)) for row in rows)])
+        wanted = max(len(row["runs"]) for row in rows if row is not None)
+        found = {which: over_domains(results, name, which) for which in ("last", "selected", "best")}
+        done = len(found["selected"])
+        title = name + (seeds_note(done, wanted) if done else "")
+        lines.append([title, *map(spread, found.values()), *map(_selected, rows)])
     columns = ["mean over domains", "last", "selected", "best", *(f"{domain}, selected" for domain in domains)]
     return table(columns, lines)
 
@@ -166,6 +182,12 @@ def claims(results: Record) -> str:
 def _introduction(results: Record) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     return f"{results['text']} Seeds {seeds}.".strip()
+
+
+def _selected(row: Record | None) -> str:
+    if row is None or not finished(row):
+        return NOT_RUN
+    return spread(scores(row, "selected")) + unfinished(row)
 
 
 def _number(value: float | None) -> str:

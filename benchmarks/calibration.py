@@ -117,6 +117,11 @@ def measure(source: Checkpoint, target: VideoDataset, frames: list[int], stage: 
     }
 
 
+def has_source(network: str, domain: str) -> bool:
+    """Whether a domain has a source model of this network: of CamVid's day there is none with group normalisation."""
+    return network != "group-norm" or domain not in DOMAINS or not DOMAINS[domain].on_camvid
+
+
 def key_of(source: Checkpoint, domain: str, stage: bool, every: int) -> str:
     """Digest of all that a row depends on; of CamVid's clips the name alone."""
     config = AdaptConfig()
@@ -200,9 +205,11 @@ def _print(title: str, row: dict[str, Any]) -> None:
 
 
 def _source_of(network: str, domain: str, args: argparse.Namespace) -> Checkpoint | None:
-    on_camvid = domain in DOMAINS and DOMAINS[domain].on_camvid
+    if not has_source(network, domain):
+        return None
     if network == "group-norm":
-        return None if on_camvid else group_norm_source(args.group_norm)
+        return group_norm_source(args.group_norm)
+    on_camvid = domain in DOMAINS and DOMAINS[domain].on_camvid
     if on_camvid and args.camvid_source is None:
         raise UserError("camvid-dusk: expected --camvid-source, a model of CamVid's day; found none")
     return load_checkpoint(args.camvid_source if on_camvid else args.source)

@@ -3,7 +3,7 @@
     python benchmarks/claims.py
 
 Reads benchmarks/results/, writes benchmarks/results/claims.json, and exits with 1 where a claim does not hold. A claim
-whose runs are missing is open: neither held nor refuted.
+is open, neither held nor refuted, until every run that it needs is finished: all rows, domains and seeds of its tables.
 """
 
 from __future__ import annotations
@@ -11,112 +11,223 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from adaptation_tables import PAPER_ORDER, mean
+from adaptation_tables import PAPER_ORDER, finished, mean, over_domains
+from calibration import NETWORKS, has_source
+from catalogue import BEFORE_TRAINING, CONTROLS, GROUPS, MEASURED_ON
 from record import RESULTS, write_result
 
 Record = dict[str, Any]
+Read = Callable[[str], Record | None]
+"""A table's results by its name; None where it has not been computed."""
 Verdict = tuple[bool | None, str]
 """Whether a claim holds (None: open), and what was measured."""
 
-NOT_METHODS = ("oracle", "stpl, zero flow", "stpl, random past frame")
+CONTROL_NAMES = tuple(row.name for row in CONTROLS)
+UNTRAINED = tuple(row.name for row in BEFORE_TRAINING)
 MOST_LOST = 0.5
+MOST_LOST_BY_CALIBRATION = 0.3
 LEAST_KEPT = 0.7
 CLOSED_ON_CAMVID = 0.8
 
 
-def stpl_first(read: Callable[[str], Record | None]) -> Verdict:
+def stpl_first(read: Read) -> Verdict:
     """STPL is first in the mean over the domains of the rivals' table, by the selected snapshots."""
     table = read("rivals")
     if table is None:
         return None, "not run"
-    names = [name for name in next(iter(table["domains"].values()))["rows"] if name not in NOT_METHODS]
-    over_domains: dict[str, float] = {}
-    for name in names:
-        values = [mean(content["rows"][name]) for content in table["domains"].values()]
-        known = [value for value in values if value is not None]
-        if len(known) == len(values):
-            over_domains[name] = fmean(known)
-    if "stpl" not in over_domains or len(over_domains) < len(names):
-        missing = [name for name in names if name not in over_domains]
-        return None, f"not run on every domain: {', '.join(missing)}"
-    order = sorted(over_domains, key=over_domains.__getitem__, reverse=True)
-    return order[0] == "stpl", ", ".join(f"{name} {over_domains[name]:.1f}" for name in order)
+    names = [name for name in _names(table) if name not in ("oracle", *CONTROL_NAMES)]
+    means, missing = _means(table, names)
+    order = sorted(means, key=means.__getitem__, reverse=True)
+    holds = None if missing or "stpl" not in means else order[0] == "stpl"
+    return holds, _said(missing, _listed({name: means[name] for name in order}))
 
 
-def paper_order(read: Callable[[str], Record | None]) -> Verdict:
+def flow_matters(read: Read) -> Verdict:
+    """STPL is above both of its controls (zero flow, a random past frame) in the mean over the domains of the rivals'
+    table, by the selected snapshots."""
+    table = read("rivals")
+    if table is None:
+        return None, "not run"
+    means, missing = _means(table, ["stpl", *CONTROL_NAMES])
+    holds = None if missing else all(means["stpl"] > means[name] for name in CONTROL_NAMES)
+    return holds, _said(missing, _listed(means))
+
+
+def paper_order(read: Read) -> Verdict:
     """Self-training < duplicate < temporal < spatial < both < STPL in the mean over the domains, last snapshots."""
     table = read("ablation")
     if table is None:
         return None, "not run"
-    values = []
-    for name in PAPER_ORDER:
-        found = [mean(content["rows"][name], "last") for content in table["domains"].values()]
-        known = [value for value in found if value is not None]
-        if len(known) < len(found):
-            return None, f"{name}: not run on every domain"
-        values.append(fmean(known))
-    measured = ", ".join(f"{name} {value:.1f}" for name, value in zip(PAPER_ORDER, values, strict=True))
-    return all(a < b for a, b in pairwise(values)), measured
+    means, missing = _means(table, PAPER_ORDER, "last")
+    holds = None if missing else all(a < b for a, b in pairwise(means[name] for name in PAPER_ORDER))
+    return holds, _said(missing, _listed(means))
 
 
-def distance_closed(read: Callable[[str], Record | None]) -> Verdict:
+def distance_closed(read: Read) -> Verdict:
     """STPL closes 80 % of the distance from source to oracle on CamVid's dusk (a goal), by the selected snapshots."""
     table = read("rivals")
     rows = {} if table is None else table["domains"].get("camvid-dusk", {}).get("rows", {})
     source, stpl, oracle = (mean(rows.get(name)) for name in ("source", "stpl", "oracle"))
     if source is None or stpl is None or oracle is None:
         return None, "not run"
+    missing = seeds_missing(rows[name] for name in ("source", "stpl", "oracle"))
     share = (stpl - source) / (oracle - source)
-    return share >= CLOSED_ON_CAMVID, f"{100 * share:.0f} % (source {source:.1f}, STPL {stpl:.1f}, oracle {oracle:.1f})"
+    measured = f"{100 * share:.0f} % (source {source:.1f}, STPL {stpl:.1f}, oracle {oracle:.1f})"
+    return None if missing else share >= CLOSED_ON_CAMVID, _said(missing, measured)
 
 
-def guard_loses_little(read: Callable[[str], Record | None]) -> Verdict:
-    """What is selected under the guard is never more than 0.5 mIoU below the calibrated source model, in 20 runs."""
-    runs = [
-        (name, run["selected"]["score"] - calibrated)
-        for table in ("guard-benign", "guard-hostile", "guard-hostile-rate")
-        for name, run, _, calibrated, _ in guarded_runs(read(table))
+def calibration_is_safe(read: Read) -> Verdict:
+    """On no test domain and with no network does input calibration lose more than 0.3 mIoU against the frames as they
+    are."""
+    results = read("calibration") or {"networks": {}}
+    wanted = [(network, domain) for network in NETWORKS for domain in MEASURED_ON if has_source(network, domain)]
+    gains = {}
+    for network, domain in wanted:
+        row = results["networks"].get(network, {}).get(domain)
+        if row is not None:
+            curves = row["curves"]
+            gains[f"{network} on {domain}"] = curves[row["chosen"]["agreement"]] - curves["as they are"]
+    if not gains:
+        return None, "not run"
+    worst = min(gains, key=gains.__getitem__)
+    missing = f"{len(gains)} of {len(wanted)} measured" if len(gains) < len(wanted) else ""
+    holds = None if missing else gains[worst] >= -MOST_LOST_BY_CALIBRATION
+    return holds, _said(missing, f"{len(gains)} choices, the worst {gains[worst]:+.2f}: {worst}")
+
+
+def guard_loses_little(read: Read) -> Verdict:
+    """What is selected under the guard is never more than 0.5 mIoU below the source model, as it is or calibrated,
+    whichever is better there: in 20 runs under its hand, and in the rivals' table, where it looks on."""
+    tables = {name: read(name) for name in (*GROUPS["guard"], "rivals")}
+    guarded = [
+        (name, run["selected"]["score"] - reference)
+        for group in GROUPS["guard"]
+        for name, run, _, reference, _ in guarded_runs(tables[group])
     ]
-    if len(runs) < 20:
-        return None, f"{len(runs)} of 20 runs"
-    worst = min(runs, key=lambda run: run[1])
-    return worst[1] >= -MOST_LOST, f"{len(runs)} runs, the worst {worst[1]:+.2f}: {worst[0]}"
+    observed = list(_observed_runs(tables["rivals"]))
+    missing = [f"{name} not run" for name, table in tables.items() if table is None]
+    for name, table in tables.items():
+        if table is not None and (seeds := seeds_missing(_guards_rows(table, everything=name == "rivals"))):
+            missing.append(f"{name} {seeds}")
+    if len(guarded) < 20:
+        missing.append(f"{len(guarded)} of 20 runs")
+    parts = []
+    for kind, runs in (("runs", guarded), ("runs of the rivals' table", observed)):
+        if runs:
+            worst, lost = min(runs, key=lambda run: run[1])
+            parts.append(f"{len(runs)} {kind}, the worst {lost:+.2f}: {worst}")
+    holds = None if missing else min(lost for _, lost in (*guarded, *observed)) >= -MOST_LOST
+    return holds, _said(", ".join(missing), "; ".join(parts))
 
 
-def guard_keeps_the_gain(read: Callable[[str], Record | None]) -> Verdict:
+def guard_keeps_the_gain(read: Read) -> Verdict:
     """In 12 benign runs the guard keeps 70 % of the best snapshot's gain over the start of training, in the median."""
+    table = read("guard-benign")
+    if table is None:
+        return None, "not run"
     kept = []
-    for _, run, untouched, _, start in guarded_runs(read("guard-benign")):
+    for _, run, untouched, _, start in guarded_runs(table):
         best = max(run["best"]["score"], untouched["best"]["score"])
         if best > start:
             kept.append((run["selected"]["score"] - start) / (best - start))
+    missing = seeds_missing(_guards_rows(table))
     if len(kept) < 12:
-        return None, f"{len(kept)} of 12 runs"
-    return median(kept) >= LEAST_KEPT, f"{100 * median(kept):.0f} % over {len(kept)} runs with a gain"
+        missing = ", ".join(filter(None, [missing, f"{len(kept)} of 12 runs"]))
+    measured = f"{100 * median(kept):.0f} % over {len(kept)} runs with a gain" if kept else ""
+    return None if missing else median(kept) >= LEAST_KEPT, _said(missing, measured)
 
 
 def guarded_runs(table: Record | None) -> Iterator[tuple[str, Record, Record, float, float]]:
-    """Name, guarded run, the same run untouched, the calibrated source's score and the start of training's."""
+    """Name, guarded run, the same run untouched, the source model's score (:func:`reference`) and the start's."""
     for domain, content in (table or {"domains": {}})["domains"].items():
         rows = content["rows"]
-        calibrated, start = mean(rows.get("input calibration")), mean(rows.get("bn"))
+        source, start = reference(rows), mean(rows.get("bn"))
         for name, row in rows.items():
             method, comma, _ = name.partition(", guarded")
-            if not comma or calibrated is None or start is None:
+            if not comma or source is None or start is None:
                 continue
             for seed, run in row["runs"].items():
                 untouched = rows[method]["runs"].get(seed)
                 if run is not None and untouched is not None:
-                    yield f"{method} on {domain}, seed {seed}", run, untouched, calibrated, start
+                    yield f"{method} on {domain}, seed {seed}", run, untouched, source, start
 
 
-CLAIMS = (stpl_first, paper_order, distance_closed, guard_loses_little, guard_keeps_the_gain)
+def reference(rows: Record) -> float | None:
+    """The source model's score, as it is or calibrated, whichever is better: hostile video spoils the calibration."""
+    found = [mean(rows.get(name)) for name in ("source", "input calibration")]
+    known = [score for score in found if score is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def seeds_missing(rows: Iterable[Record]) -> str:
+    """How many seeds all of the rows have, as "k of n seeds"; empty where none is missing. A row of one seed is whole
+    with that one."""
+    counts = [(len(finished(row)), len(row["runs"])) for row in rows]
+    wanted = max((of for _, of in counts), default=0)
+    done = min((done for done, of in counts if done < of), default=wanted)
+    return "" if done == wanted else f"{done} of {wanted} seeds"
+
+
+def _observed_runs(table: Record | None) -> Iterator[tuple[str, float]]:
+    """Name, and what is selected against the source model, of every run that trained while the guard looked on."""
+    for domain, content in (table or {"domains": {}})["domains"].items():
+        source = reference(content["rows"])
+        for name, row in content["rows"].items():
+            if source is None or row["oracle"] or name in UNTRAINED:
+                continue
+            for seed, run in row["runs"].items():
+                if run is not None:
+                    yield f"{name} on {domain}, seed {seed}", run["selected"]["score"] - source
+
+
+def _guards_rows(table: Record, *, everything: bool = False) -> Iterator[Record]:
+    """What the verdict on the guard is made of: models before training, guarded rows and the same untouched."""
+    for content in table["domains"].values():
+        rows = content["rows"]
+        guarded = [name for name in rows if name.endswith(", guarded")]
+        used = {*UNTRAINED, *guarded, *(name.removesuffix(", guarded") for name in guarded)}
+        yield from (row for name, row in rows.items() if name in used or (everything and not row["oracle"]))
+
+
+def _names(table: Record) -> list[str]:
+    return list(next(iter(table["domains"].values()))["rows"])
+
+
+def _means(table: Record, names: Iterable[str], which: str = "selected") -> tuple[dict[str, float], str]:
+    """The rows' means over the domains, and what is missing for them: rows, or seeds."""
+    names = list(names)
+    found = {name: over_domains(table, name, which) for name in names}
+    absent = [name for name in names if not found[name]]
+    means = {name: fmean(values) for name, values in found.items() if values}
+    if absent:
+        return means, f"not run on every domain: {', '.join(absent)}"
+    return means, seeds_missing(content["rows"][name] for content in table["domains"].values() for name in names)
+
+
+def _listed(means: dict[str, float]) -> str:
+    return "; ".join(f"{name} {value:.1f}" for name, value in means.items())
+
+
+def _said(missing: str, measured: str) -> str:
+    """What is still to come, and what was measured so far."""
+    return f"{missing}; so far {measured}" if missing and measured else missing or measured
+
+
+CLAIMS = (
+    stpl_first,
+    flow_matters,
+    paper_order,
+    distance_closed,
+    calibration_is_safe,
+    guard_loses_little,
+    guard_keeps_the_gain,
+)
 
 
 def check(results: Path) -> list[Record]:
@@ -129,7 +240,7 @@ def check(results: Path) -> list[Record]:
     found = []
     for claim in CLAIMS:
         holds, measured = claim(read)
-        text = (claim.__doc__ or "").strip()
+        text = " ".join((claim.__doc__ or "").split())
         found.append({"claim": text, "holds": holds, "measured": measured})
     return found
 

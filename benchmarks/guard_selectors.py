@@ -189,7 +189,8 @@ def outcome(name: str, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if line["benign"] and best > line["bn"]:
             shares.append((line["kept"][name] - line["bn"]) / (best - line["bn"]))
     return {
-        "against_calibrated": min(line["kept"][name] - line["input calibration"] for line in lines),
+        # Hostile video spoils the calibration, too: the model that was given is then the one not to fall behind.
+        "against_source": min(line["kept"][name] - max(line["source"], line["input calibration"]) for line in lines),
         "against_start": min(line["kept"][name] - line["bn"] for line in lines),
         "benign_mean": _mean([line["kept"][name] - line["bn"] for line in lines if line["benign"]]),
         "share_of_gain": median(shares) if shares else None,
@@ -205,8 +206,9 @@ def proof(found: dict[str, Any]) -> tuple[bool | None, list[str]]:
     if not runs:
         return None, lines
     guard = found["selectors"][ACTING]
-    worst = guard["against_calibrated"]
-    lines.append(f"worst against the calibrated source model: {worst:+.2f} (at least -{MOST_LOST})")
+    worst = guard["against_source"]
+    text = "worst against the source model, as it is or calibrated, whichever is better"
+    lines.append(f"{text}: {worst:+.2f} (at least -{MOST_LOST})")
     lines.append(f"worst against the model that training starts from: {guard['against_start']:+.2f}")
     share = guard["share_of_gain"]
     if share is not None:

@@ -103,7 +103,7 @@ def guard_selectors(results: Record) -> str:
     lines = [
         [
             name,
-            number(row["against_calibrated"], "+.1f"),
+            number(row["against_source"], "+.1f"),
             number(row["against_start"], "+.1f"),
             number(row["benign_mean"], "+.1f"),
             number(row["share_of_gain"], ".0%").replace("%", " %"),
@@ -111,7 +111,7 @@ def guard_selectors(results: Record) -> str:
         ]
         for name, row in results["selectors"].items()
     ]
-    columns = ["keeps by", "worst run against the calibrated source", "against the start of training"]
+    columns = ["keeps by", "worst run against the source, as it is or calibrated", "against the start of training"]
     columns += ["benign runs, mean gain over the start", "share of the best gain, median", "rank correlation with mIoU"]
     benign = sum(run["benign"] for run in results["runs"])
     text = (
@@ -124,6 +124,10 @@ def guard_selectors(results: Record) -> str:
 
 def step_profile(results: Record) -> str:
     settings, shares, peak = results["settings"], results["shares"], results["peak_mb"]
+    # Measured on a GPU; of one whose limit is not known, the operations alone.
+    on_gpu = {"tflop": ("TFLOP a step", "{:.2f}"), "bf16_share": ("of the GPU's bf16 limit", "{:.0%}")}
+    rows = list(results["methods"].values())
+    extra = {key: form for key, form in on_gpu.items() if all(key in row for row in rows)}
     lines = [
         [
             method,
@@ -132,10 +136,12 @@ def step_profile(results: Record) -> str:
             f"{row['data_wait_ms']:.1f}",
             f"{100 * row['data_wait_share']:.1f} %",
             f"{peak[method]:.0f}",
+            *(form.format(row[key]).replace("%", " %") for key, (_, form) in extra.items()),
         ]
         for method, row in results["methods"].items()
     ]
     columns = ["method", "computing, ms a step", "making a batch, ms", "waited for it, ms", "of the step", "peak, MB"]
+    columns += [title for title, _ in extra.values()]
     text = (
         f"{settings['model']}, input {settings['size']}, batch {settings['batch_size']}, {settings['precision']} on "
         f"{settings['device']}, {settings['threads']} thread, {settings['workers']} for data that is decoded anew each "

@@ -1,14 +1,16 @@
 """Where the time and the memory of an adaptation step go, and whether data is ever waited for.
 
     python benchmarks/step_profile.py                       the compact network at 320x240, batch 4
-    python benchmarks/step_profile.py --device cuda --precision bf16 --size 512x1024 --model NAME
+    python benchmarks/step_profile.py --device cuda --precision bf16 --size 512x1024 --model segformer-b0
 
-The video is a folder of PNG pictures at twice the network's height and width. Nothing is kept in memory: every frame
-is decoded, prepared and given its flow again each time, as in a video too large for the cache. Steps of STPL and of
-self-training alternate, so that the machine's noise meets both alike. What the contrast (sampling, fusion,
-projection, loss) costs is read from a profile, its share of the backward pass included; profiling lengthens its many
-small operations more than the networks' few large ones, so the share is an upper bound. Memory is the peak of a fresh
-process for each method.
+`--model` is what the commands take (a run, a folder of transformers, hf:ORG/NAME, raw weights with --arch), or the name
+of a network, with random weights: they cost a step as much. The video is a folder of PNG pictures at twice the
+network's height and width. Nothing is kept in memory: every frame is decoded, prepared and given its flow again each
+time, as in a video too large for the cache. Steps of STPL and of self-training alternate, so that the machine's noise
+meets both alike. What the contrast (sampling, fusion, projection, loss) costs is read from a profile, its share of the
+backward pass included; profiling lengthens its many small operations more than the networks' few large ones, so the
+share is an upper bound. Memory is the peak of a fresh process for each method. On a GPU that is known: the step's
+floating-point operations in its computing time, as a share of what the matrix units do in bf16 at most.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,11 +32,15 @@ import torch
 from record import write_result
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils.flop_counter import FlopCounterMode
 
+from stpl.cli.models import class_option, open_from_options, parse_size
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
+from stpl.data.class_map import CLASS_SETS
 from stpl.data.randomness import batch_indices
 from stpl.data.specs import open_dataset
-from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.models.registry import MODELS, architecture, build_model
+from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.config import AdaptConfig
 from stpl.train.processes import Processes
 from stpl.train.training import Adaptation
@@ -44,6 +50,15 @@ CONTRAST = ("stpl/sampling", "stpl/fusion", "stpl/contrast")
 PARTS = ("stpl/augment", "stpl/teacher", "stpl/student", *CONTRAST)
 WARM_UP = 2
 BACKWARD = "autograd::engine::evaluate_function"
+BF16_LIMITS = {
+    "NVIDIA H100 80GB HBM3": 989e12,  # the SXM one
+    "NVIDIA H200": 989e12,
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA A100-PCIE-40GB": 312e12,
+    "NVIDIA A100 80GB PCIe": 312e12,
+}
+"""Dense matrix products in bf16, FLOP/s, by the name that the driver gives; from the vendor's data sheets."""
 
 
 class Bench:
@@ -89,6 +104,18 @@ class Bench:
         return batch
 
 
+def opened(model: str, arch: str | None, classes: str | None, size: str) -> Checkpoint:
+    """The model at the size of the network's input. UserError as in the commands."""
+    option = class_option(classes)
+    if model not in MODELS or Path(model).exists():
+        return open_from_options(model, arch, option, size)
+    names = CLASS_SETS["cityscapes-19"] if option is None or option.names is None else option.names
+    height, width = parse_size(size)
+    model_input = InputConfig.model_validate({**asdict(architecture(model).input), "height": height, "width": width})
+    torch.manual_seed(0)
+    return Checkpoint(model, names, model_input, {}).with_weights(build_model(model, len(names)))
+
+
 def write_frames(folder: Path, height: int, width: int, frames: int) -> str:
     """Generated dusk as PNG pictures at twice the network's size; returns the folder as a data spec."""
     video = open_dataset(f"synthstreet:?domain=dusk&seed=500&sequences=1&frames={frames}&size={height}x{width}")
@@ -117,6 +144,26 @@ def measure_times(args: argparse.Namespace, source: Checkpoint, folder: str) -> 
         }
     pairs = zip(*(benches[method].busy[WARM_UP:] for method in ("stpl", "self-training")), strict=True)
     return {"methods": rows, "ratio": median(a / b for a, b in pairs)}
+
+
+def measure_flops(args: argparse.Namespace, source: Checkpoint, folder: str) -> dict[str, int]:
+    """Floating-point operations of one step of each method: matrix products and convolutions, backward ones, too."""
+    seen = argparse.Namespace(**{**vars(args), "compile": False})  # compiled, they are hidden from the counter
+    found = {}
+    for method in METHODS:
+        bench = Bench(method, seen, source, folder, WARM_UP + 1)
+        for _ in range(WARM_UP):
+            bench.step()
+        with FlopCounterMode(display=False) as counter:
+            bench.step()
+        found[method] = int(counter.get_total_flops())
+    return found
+
+
+def bf16_share(flops: int, milliseconds: float, gpu: str) -> float | None:
+    """Share of the GPU's bf16 limit that was reached; None where the limit is not known."""
+    limit = BF16_LIMITS.get(gpu)
+    return None if limit is None else flops / (1e-3 * milliseconds) / limit
 
 
 def measure_shares(args: argparse.Namespace, source: Checkpoint, folder: str) -> dict[str, float]:
@@ -163,8 +210,9 @@ def measure_memory(args: argparse.Namespace, folder: str) -> dict[str, float]:
 
 
 def _own_options(args: argparse.Namespace) -> list[str]:
-    names = ("model", "size", "batch_size", "device", "precision", "workers", "threads")
-    options = [text for name in names for text in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
+    names = ("model", "arch", "classes", "size", "batch_size", "device", "precision", "workers", "threads")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    options = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     return [*options, *(["--compile"] if args.compile else [])]
 
 
@@ -183,21 +231,21 @@ def peak(method: str, args: argparse.Namespace, source: Checkpoint, folder: str)
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    source = load_checkpoint(Path(args.model))
-    height, width = (int(side) for side in args.size.split("x"))
-    source = replace(source, input=source.input.model_copy(update={"height": height, "width": width}))
+    source = opened(args.model, args.arch, args.classes, args.size)
     if args.peak_of:
         method, folder = args.peak_of
         print(json.dumps(peak(method, args, source, folder)))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = write_frames(Path(temporary), height, width, args.frames)
+        folder = write_frames(Path(temporary), source.input.height, source.input.width, args.frames)
         results = {
             "settings": {name: value for name, value in vars(args).items() if name not in ("peak_of", "json")},
             **measure_times(args, source, folder),
             "shares": measure_shares(args, source, folder),
             "peak_mb": measure_memory(args, folder),
         }
+        if args.device != "cpu":
+            add_flops(results["methods"], measure_flops(args, source, folder), torch.cuda.get_device_name(args.device))
     for method, row in results["methods"].items():
         print(f"{method}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()))
     print(f"ratio {results['ratio']:.2f}")
@@ -206,9 +254,20 @@ def main() -> None:
     print(write_result("step_profile", results, args.json))
 
 
+def add_flops(rows: dict[str, Any], flops: dict[str, int], gpu: str) -> None:
+    """Writes each method's operations, and what share of the GPU's limit they are, to its row."""
+    for method, row in rows.items():
+        row["tflop"] = 1e-12 * flops[method]
+        share = bf16_share(flops[method], row["compute_ms"], gpu)
+        if share is not None:
+            row["bf16_share"] = share
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="models/street-day")
+    parser.add_argument("--model", default="models/street-day", help="what the commands take, or a network's name")
+    parser.add_argument("--arch", default=None, help="network of raw weights, or package.module:factory of your own")
+    parser.add_argument("--classes", default=None, help="of raw weights, or of a network by name: cityscapes-19, say")
     parser.add_argument("--size", default="240x320", help="of the network's input, height x width")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--device", default="cpu")

@@ -20,7 +20,7 @@ class BenchmarkConfig(Config):
     """To adapt by, each for every seed; the source model is always scored beside them."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     context: int = Field(1, ge=1)
-    """Frames used before each labelled one."""
+    """Frames taken before each labelled one; each frame with one before it is adapted to."""
     source: SourceConfig = SourceConfig()
     pair_source: PairSourceConfig | None = None
     """The benchmarks' own source training, on pairs of frames, in place of ``source``."""

@@ -14,13 +14,14 @@ from stpl import __version__
 from stpl.benchmark.config import BenchmarkConfig
 from stpl.benchmark.data_roots import DataRoots
 from stpl.benchmark.evaluation import at_size, evaluate_published
+from stpl.benchmark.files import flow_digest, labels_digest
 from stpl.benchmark.parts import Part, write_json
 from stpl.benchmark.protocol import BENCHMARKS, Benchmark
 from stpl.errors import UserError
 from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, load_checkpoint
 from stpl.train.config import Method
-from stpl.train.pair_source import train_pair_source
+from stpl.train.pair_source import require_start, train_pair_source
 from stpl.train.run import data_identity
 from stpl.train.source import train_source
 
@@ -41,9 +42,9 @@ class RunScore:
         seed: None for the source model.
         selected: the checkpoint that the run put out, chosen without labels.
         last: the snapshot of the last step.
-        best: the best snapshot. The val labels find it, so that it decides nothing and is shown apart; the released
-            baselines report this number.
-        best_step: when that was; None where there are no snapshots.
+        best: the best of the snapshots and what the run put out. The val labels find it, so that it decides nothing
+            and is shown apart; the released baselines report this number.
+        best_step: when that was; None where it is no snapshot: the run took none, or put out what it started from.
     """
 
     method: str
@@ -65,7 +66,7 @@ class BenchmarkRun:
         overwrite: make parts again that were made with other settings.
 
     Raises:
-        UserError: missing data, or a source model of other classes.
+        UserError: missing data, a source model of other classes, or nothing to start its training from.
     """
 
     def __init__(
@@ -86,7 +87,10 @@ class BenchmarkRun:
         self._given = source_model
         if self._given is not None:
             _require_classes(self._given, self.benchmark)
+        elif config.pair_source is not None:
+            require_start(config.pair_source)
         size = (config.evaluation.height, config.evaluation.width)
+        self._roots = roots
         self._source = roots.open_source(self.benchmark, config.context) if self._given is None else None
         self._target = roots.open_target(self.benchmark, config.context, size)
         self._val = roots.open_val(self.benchmark, config.context)
@@ -123,7 +127,13 @@ class BenchmarkRun:
         assert self._source is not None
         pairs = self.config.pair_source
         settings = self.config.source if pairs is None else pairs
-        key = {"source": settings.model_dump(mode="json"), "source data": data_identity(self._source)}
+        key = {
+            "source": settings.model_dump(mode="json"),
+            "source data": data_identity(self._source),
+            "source labels": labels_digest(self._source, self._source.root),
+            # Frame by frame no flow is used.
+            "source flow": None if pairs is None else flow_digest(self._source, self._roots.source_flow),
+        }
         part = self._part("source", key)
         if not part.finished:
             with part.making() as resume:
@@ -147,6 +157,7 @@ class BenchmarkRun:
             "adapt": settings.model_dump(mode="json"),
             "source model": source.digest,
             "target": data_identity(self._target),
+            "target flow": flow_digest(self._target, self._roots.target_flow),
             **self._evaluation_key(),
         }
         part = self._part(f"{method}-{seed}", key)
@@ -177,8 +188,12 @@ class BenchmarkRun:
         return Part(self.out / name, key, overwrite=self._overwrite)
 
     def _evaluation_key(self) -> dict[str, Any]:
-        identity = f"{data_identity(self._val)}, {self.frames} labelled"
-        return {"evaluation": self.config.evaluation.model_dump(mode="json"), "val": identity}
+        return {
+            "evaluation": self.config.evaluation.model_dump(mode="json"),
+            "val": f"{data_identity(self._val)}, {self.frames} labelled",
+            "val labels": labels_digest(self._val, self._val.root),
+            "val flow": flow_digest(self._val, self._roots.val_flow),
+        }
 
 
 class _SnapshotScores:
@@ -221,8 +236,11 @@ def _run_score(method: str, seed: int, record: dict[str, Any]) -> RunScore:
     by_step = {int(step): score for step, score in record["snapshots"].items()}
     if not by_step:
         return RunScore(method, seed, selected, selected, selected)
+    last = by_step[max(by_step)]
     best = max(sorted(by_step), key=lambda step: by_step[step]["miou"])
-    return RunScore(method, seed, selected, by_step[max(by_step)], by_step[best], best)
+    if selected["miou"] > by_step[best]["miou"]:  # what training started from, which is no snapshot
+        return RunScore(method, seed, selected, last, selected)
+    return RunScore(method, seed, selected, last, by_step[best], best)
 
 
 def _require_classes(checkpoint: Checkpoint, benchmark: Benchmark) -> None:

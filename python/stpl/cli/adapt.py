@@ -20,13 +20,13 @@ from stpl.cli.models import (
 from stpl.cli.runs import (
     ConfigOption,
     OutOption,
-    OverridesArgument,
     OverwriteOption,
     PrintConfigOption,
     ResumeOption,
     SeedOption,
     StepsOption,
     as_overrides,
+    overrides_argument,
     resumable,
 )
 from stpl.errors import UserError
@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 
 REPORT_FRAMES = 4
 
+Overrides = Annotated[list[str] | None, overrides_argument("contrast.weight=0.1")]
+
 
 def adapt(
     model: ModelOption,
     target: Annotated[str, typer.Option("--target", metavar="SPEC", help="Unlabelled video.", show_default=False)],
     out: OutOption,
-    overrides: OverridesArgument = None,
+    overrides: Overrides = None,
     method: Annotated[
         str | None,
         typer.Option(

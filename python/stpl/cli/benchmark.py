@@ -9,13 +9,15 @@ import typer
 
 from stpl.cli.errors import Interrupted
 from stpl.cli.models import ArchOption
-from stpl.cli.runs import OverridesArgument
+from stpl.cli.runs import overrides_argument
 
 if TYPE_CHECKING:
     from stpl.data.classes import ClassSet
     from stpl.train.checkpoint import Checkpoint
 
 TABLE_FILE = "table.md"
+
+Overrides = Annotated[list[str] | None, overrides_argument("adapt.contrast.weight=0.1")]
 
 
 def benchmark(
@@ -27,7 +29,7 @@ def benchmark(
     source_root: Annotated[
         Path | None, typer.Option("--source-root", metavar="DIR", help="VIPER or SYNTHIA-Seq, to train on.")
     ] = None,
-    overrides: OverridesArgument = None,
+    overrides: Overrides = None,
     source_model: Annotated[
         str | None, typer.Option("--source-model", metavar="MODEL", help="Instead of training one.")
     ] = None,
@@ -54,7 +56,8 @@ def benchmark(
     \b
     Example:
       stpl-adapt benchmark --config models/viper_to_cityscapes.yaml --source-root data/Viper \\
-          --target-root data/Cityscapes --out runs/viper
+          --target-root data/Cityscapes --out runs/viper \\
+          pair_source.imagenet=DeepLab_resnet_pretrained_imagenet.pth
     """
     from rich.console import Console
     from rich.table import Table

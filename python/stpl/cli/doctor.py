@@ -26,12 +26,14 @@ TRAIN_PACKAGES = {
     "kornia": "kornia",
     "safetensors": "safetensors",
     "transformers": "transformers",
+    "accelerate": "accelerate",
     "onnx": "onnx",
     "onnxscript": "onnxscript",
     "onnxruntime": "onnxruntime",
     "pydantic": "pydantic",
     "PIL": "pillow",
     "jinja2": "jinja2",
+    "yaml": "pyyaml",
 }
 """Module and distribution of what the training side needs beside the command line itself."""
 
@@ -145,13 +147,14 @@ def check_engines() -> Check:
 
 
 def check_gpu() -> Check:
-    """Whether PyTorch can train on a GPU; the runtime of this version runs on the CPU."""
+    """Whether PyTorch can train on a GPU."""
     if importlib.util.find_spec("torch") is None:
         return Check("GPU", None, "not looked for: PyTorch is missing")
     import torch
 
     if torch.cuda.is_available():
-        return Check("GPU", None, f"{torch.cuda.get_device_name(0)}, seen by PyTorch; not used by this version")
+        used = "used by training; the runtime of this version runs on the CPU"
+        return Check("GPU", None, f"{torch.cuda.get_device_name(0)}: {used}")
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
     return Check("GPU", None, f"none usable: PyTorch is {build}, NVIDIA driver {'found' if driver else 'not found'}")

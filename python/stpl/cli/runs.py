@@ -19,10 +19,11 @@ SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of 
 StepsOption = Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps.", min=1)]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
-OverridesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="key=value", help="Settings, such as contrast.weight=0.1.", show_default=False),
-]
+
+
+def overrides_argument(example: str) -> Any:
+    """The settings of a command as ``key=value``; ``example`` is one of its own."""
+    return typer.Argument(metavar="key=value", help=f"Settings, such as {example}.", show_default=False)
 
 
 def _nothing_required(context: typer.Context, wanted: bool) -> bool:

@@ -10,20 +10,22 @@ import typer
 from stpl.cli.runs import (
     ConfigOption,
     OutOption,
-    OverridesArgument,
     OverwriteOption,
     ResumeOption,
     SeedOption,
     StepsOption,
     as_overrides,
+    overrides_argument,
     resumable,
 )
+
+Overrides = Annotated[list[str] | None, overrides_argument("learning_rate=1e-3")]
 
 
 def source(
     data: Annotated[str, typer.Option("--data", metavar="SPEC", help="Labelled video.", show_default=False)],
     out: OutOption,
-    overrides: OverridesArgument = None,
+    overrides: Overrides = None,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Architecture, such as compact.")] = None,
     init: Annotated[
         Path | None,

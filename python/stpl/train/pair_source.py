@@ -55,7 +55,9 @@ class PairSourceConfig(Config):
         height=720, width=1280, mean=(104.00698793, 116.66876762, 122.67891434), std=(1, 1, 1), color_order="bgr"
     )
     imagenet: Path | None = None
-    """`DeepLab_resnet_pretrained_imagenet.pth`, to start from; random weights where None."""
+    """`DeepLab_resnet_pretrained_imagenet.pth`, to start from."""
+    random_start: bool = False
+    """Whether to start from random weights where ``imagenet`` is None."""
     steps: int = Field(40_000, ge=1)
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(2.5e-4, gt=0)
@@ -82,9 +84,11 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
         The checkpoint, also written to ``out/checkpoint.safetensors``.
 
     Raises:
-        UserError: no labelled frame with a predecessor, unfit ImageNet weights, or a run that cannot be resumed.
+        UserError: no labelled frame with a predecessor, no ImageNet weights or unfit ones, or a run that cannot be
+            resumed.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
     """
+    require_start(config)
     usable = [index for index in data.labelled() if data.previous(index) is not None]
     if data.classes is None or not usable:
         raise UserError(f"{data.name}: expected labelled frames with the frame before each; found none")
@@ -117,6 +121,16 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
     save_checkpoint(checkpoint, out / FILE_NAME)
     (out / RESUME_FILE).unlink(missing_ok=True)
     return checkpoint
+
+
+def require_start(config: PairSourceConfig) -> None:
+    """UserError where there are no weights to start from and random ones were not asked for."""
+    if config.imagenet is None and not config.random_start:
+        raise UserError(
+            f"{config.model}: expected ImageNet weights to start from, as the published numbers do "
+            "(pair_source.imagenet=DeepLab_resnet_pretrained_imagenet.pth); found none: pair_source.random_start=true "
+            "starts from random ones"
+        )
 
 
 def poly(step: int, horizon: int, power: float) -> float:

@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from stpl.benchmark import run as benchmark_run
 from stpl.benchmark.config import BenchmarkConfig
 from stpl.benchmark.evaluation import EvaluationConfig, evaluate_published
 from stpl.cli.main import run
 from stpl.config import load_config
+from stpl.data.dataset import VideoDataset
 from stpl.data.specs import open_dataset
-from stpl.train.checkpoint import load_checkpoint
+from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.pair_source import PairSourceConfig
+from stpl.train.source import train_source
 
-from .conftest import Trees
+from .conftest import CITYSCAPES_SIZE, VIPER_SIZE, Trees, ids_of, write_flow, write_picture
 
 RECIPE = """\
 benchmark: viper-to-cityscapes
@@ -49,7 +53,7 @@ def test_from_data_to_table_once(command: list[str], tmp_path: Path, capfd: pyte
     runs = {(entry["method"], entry["seed"]): entry for entry in results["runs"]}
     assert set(runs) == {("source only", None), ("bn", 0), ("bn", 1), ("stpl", 0), ("stpl", 1)}
     stpl = runs["stpl", 1]
-    assert stpl["best"]["miou"] >= max(stpl["last"]["miou"], 0)
+    assert stpl["best"]["miou"] >= max(stpl["last"]["miou"], stpl["selected"]["miou"])
     assert stpl["best_step"] in (2, 4)
     assert runs["bn", 0]["selected"] == runs["bn", 0]["last"] == runs["bn", 0]["best"]
     data = open_dataset(f"cityscapes-seq:{tmp_path / 'Cityscapes'}?classes=viper&context=1")
@@ -133,6 +137,79 @@ def test_a_guard_that_keeps_the_source_model_is_told_apart(command: list[str], t
     assert stpl["selected"]["iou"] == source["selected"]["iou"]
 
 
+@pytest.mark.parametrize(
+    ("selected", "best", "step"),
+    [
+        pytest.param(0.30, 0.40, 2, id="a snapshot that the guard did not choose"),
+        pytest.param(0.40, 0.40, 2, id="the snapshot that it chose"),
+        pytest.param(0.45, 0.45, None, id="the start of training, which is no snapshot"),
+    ],
+)
+def test_the_best_is_never_below_the_selected(selected: float, best: float, step: int | None) -> None:
+    snapshots = {"2": {"miou": 0.40}, "10": {"miou": 0.35}, "4": {"miou": 0.40}}
+    score = benchmark_run._run_score("stpl", 0, {"selected": {"miou": selected}, "snapshots": snapshots})
+    assert (score.selected["miou"], score.last["miou"]) == (selected, 0.35)
+    assert (score.best["miou"], score.best_step) == (best, step)
+
+
+def flow_of(trees: Trees, *names: str) -> str:
+    """A folder of stored flow of its own."""
+    folder = trees.root / f"flow-{names[0]}"
+    for name in names:
+        write_flow(folder / f"{name}_int16_x10.npy", 0, 0, (16, 32))
+    return str(folder)
+
+
+def test_scores_of_other_labels_or_flow_are_not_shown(
+    command: list[str], trees: Trees, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [*command, "methods=[bn]", "seeds=[0]"]
+    assert run(command) == 0
+
+    def refused(*more: str) -> str:
+        capfd.readouterr()
+        assert run([*command, *more]) == 2
+        return capfd.readouterr().err
+
+    of_val = [f"{name}_000019_000018" for name in ("lindau_000003", "munster_000001")]
+    of_train = [f"ulm_00000{number}_000019_000018" for number in (0, 1)]
+    assert "val flow = None; found val flow = 2 files, " in refused("--val-flow", flow_of(trees, *of_val))
+    assert "target flow = None; found target flow = 2 files, " in refused("--target-flow", flow_of(trees, *of_train))
+    # A source model that is trained frame by frame uses no flow.
+    assert run([*command, "--source-flow", flow_of(trees, "001_0001000009", "001_0002000019")]) == 0
+
+    label = trees.root / "Cityscapes/gtFine/val/lindau/lindau_000003_000019_gtFine_labelIds.png"
+    write_picture(label, ids_of(7, CITYSCAPES_SIZE, range(34)))
+    assert "val labels = 2 files, " in refused()
+    assert run([*command, "--overwrite"]) == 0
+    label = trees.root / "Viper/train/cls/001/001_00010.png"
+    write_picture(label, ids_of(7, VIPER_SIZE, range(32)))
+    assert "source labels = 2 files, " in refused()
+
+
+def test_files_of_other_frames_change_nothing(trees: Trees, command: list[str]) -> None:
+    """Flow of both splits may lie in one folder."""
+    folder = flow_of(trees, "lindau_000003_000019_000018", "munster_000001_000019_000018")
+    command = [*command, "methods=[]", "--val-flow", folder]
+    assert run(command) == 0
+    write_flow(Path(folder) / "ulm_000000_000019_000018_int16_x10.npy", 0, 0, (16, 32))
+    assert run(command) == 0
+
+
+def test_a_source_trained_on_pairs_depends_on_their_flow(
+    command: list[str], trees: Trees, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(_: PairSourceConfig, data: VideoDataset, out: Path, *, resume: bool) -> Checkpoint:
+        """In place of the benchmarks' network, which takes seconds a step on a processor."""
+        return train_source(load_config(BenchmarkConfig, Path(command[2])).source, data, out, resume=resume)
+
+    monkeypatch.setattr(benchmark_run, "train_pair_source", small)
+    command = [*command, "methods=[]", "pair_source.random_start=true"]
+    assert run(command) == 0
+    assert run([*command, "--source-flow", flow_of(trees, "001_0001000009", "001_0002000019")]) == 2
+    assert "source flow = None; found source flow = 2 files, " in capfd.readouterr().err
+
+
 def test_mistakes_are_named_before_anything_is_written(
     command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +224,7 @@ def test_mistakes_are_named_before_anything_is_written(
     assert "expected each one once" in mistake(*command, "seeds=[1,1]")
     assert "benchmark" in mistake(*command, "benchmark=gta")
     assert "expected a folder at" in mistake(*command, "--val-flow", str(tmp_path / "nowhere"))
+    assert "pair_source.random_start=true starts from random ones" in mistake(*command, "pair_source.steps=2")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "expected one process for a benchmark" in mistake(*command)
     assert not (tmp_path / "out").exists()

@@ -85,6 +85,14 @@ def test_the_proof_is_open_until_there_are_enough_runs():
     assert proven([line(43.5, True)] * 12 + [line(41.0, False)] * 7)[0] is None
 
 
+def test_the_proof_is_against_the_better_of_source_and_calibrated_source():
+    spoilt = {**line(41.0, False), "source": 41.8}  # a hostile video spoilt the calibration: 41
+    lines = [line(43.5, True)] * 12 + [line(41.0, False)] * 7
+    assert proven([*lines, line(41.0, False)])[0] is True
+    found, text = proven([*lines, spoilt])
+    assert found is False and "-0.80" in text[1]
+
+
 def test_a_guarded_run_that_gets_further_is_measured_against_itself():
     further = {**line(44.0, True), "guarded_best": 46.0}
     assert guard_selectors.outcome(guard_selectors.ACTING, [further])["share_of_gain"] == pytest.approx(0.5)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
+from stpl.benchmark.config import BenchmarkConfig
 from stpl.cli import doctor as doctor_module
 from stpl.cli.doctor import Check
+from stpl.config import Config, load_config
+from stpl.train.config import AdaptConfig
+from stpl.train.source import SourceConfig
 
 from .conftest import DUSK, Command, Runs
+
+ROOT = Path(__file__).resolve().parents[3]
 
 COMMANDS = ["source", "adapt", "evaluate", "export", "segment", "benchmark", "doctor", "demo"]
 
@@ -37,6 +46,25 @@ def test_every_command_has_an_example_that_names_only_its_own_options(command: s
     for word in " ".join(examples).split():
         if word.startswith("--"):
             assert f"{word} " in options
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [("source", SourceConfig), ("adapt", AdaptConfig), ("benchmark", BenchmarkConfig)],
+)
+def test_the_setting_named_in_help_is_one_of_the_commands_own(
+    command: str, settings: type[Config], stpl_adapt: Command
+) -> None:
+    (example,) = re.findall(r"Settings, such as (\S+)\.\n", stpl_adapt(command, "--help").out)
+    recipe = ROOT / "models" / "viper_to_cityscapes.yaml" if command == "benchmark" else None
+    load_config(settings, recipe, [example])  # raises UserError for an unknown key
+
+
+@pytest.mark.parametrize("where", ["help", "docs"])
+def test_the_benchmarks_example_starts_from_imagenet(where: str, stpl_adapt: Command) -> None:
+    text = stpl_adapt("benchmark", "--help").out if where == "help" else (ROOT / "docs/cli.md").read_text()
+    example = text.split("stpl-adapt benchmark --config", 1)[1].split("\n\n", 1)[0]
+    assert "pair_source.imagenet=" in example
 
 
 def test_usage_errors_exit_with_2(stpl_adapt: Command) -> None:
@@ -125,6 +153,21 @@ def test_doctor_fails_where_the_core_does_not_work(stpl_adapt: Command, monkeypa
         assert words in said.out
     monkeypatch.setattr(doctor_module, "CHECKS", (lambda: optional,))
     assert stpl_adapt("doctor").status == 0
+
+
+def test_doctor_says_what_a_gpu_is_used_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
+    detail = doctor_module.check_gpu().detail
+    assert detail == "NVIDIA H100 80GB HBM3: used by training; the runtime of this version runs on the CPU"
+
+
+def test_doctor_looks_for_all_that_training_needs() -> None:
+    needed = re.search(r"^train = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    assert needed is not None
+    packages = set(re.findall(r'"([a-z0-9]+)', needed[1]))
+    # The command line itself needs the first two; of video PyAV is used.
+    assert packages - {"typer", "rich", "av"} == set(doctor_module.TRAIN_PACKAGES.values())
 
 
 def test_doctor_notices_a_kernel_that_computes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:

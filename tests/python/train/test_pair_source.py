@@ -91,7 +91,7 @@ def test_a_pair_without_a_labelled_pixel_changes_nothing_for_the_worse() -> None
     assert math.isfinite(values["loss"])
 
 
-SETTINGS = PairSourceConfig(input={"height": 48, "width": 64}, steps=4, save_every=2, device="cpu")
+SETTINGS = PairSourceConfig(input={"height": 48, "width": 64}, steps=4, save_every=2, device="cpu", random_start=True)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +116,13 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: p
     assert seen == [0, 1, 2, 3, 2, 3]
     assert resumed.digest == whole.digest
     assert np.isfinite(whole.weights["sf_layer.weight"].numpy()).all()
+
+
+def test_random_weights_must_be_asked_for(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"random_start": False})
+    with pytest.raises(UserError, match=r"expected ImageNet weights .* pair_source\.random_start=true"):
+        train_pair_source(settings, open_dataset(STREET), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_frames_without_a_predecessor_cannot_be_trained_on(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""What `make bench` and `make check-long` call, in which order, and how they end; nothing of it is computed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RECORDS = """\
+#!/bin/bash
+echo "$*" >> "$(dirname "$0")/../../called"
+if [[ "$*" == *--print-camvid-source ]]; then echo the-source; fi
+if [[ "$*" == "benchmarks/${FAILS:-nothing}" ]]; then exit 1; fi
+"""
+
+
+@pytest.fixture
+def called(root, tmp_path):
+    """Function that runs a script and returns its status and the commands that it called."""
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "stpl-adapt"):
+        (programs / name).write_text(RECORDS)
+        (programs / name).chmod(0o755)
+    shutil.copytree(root / "scripts", tmp_path / "scripts")
+
+    def run(script: str, camvid: Path | None = None, fails: str = "") -> tuple[int, list[str]]:
+        (tmp_path / "called").unlink(missing_ok=True)
+        environment = {"PATH": os.environ["PATH"], "FAILS": fails, "STPL_CAMVID": "" if camvid is None else str(camvid)}
+        done = subprocess.run([tmp_path / "scripts" / script], env=environment, capture_output=True, check=False)
+        return done.returncode, (tmp_path / "called").read_text().splitlines()
+
+    return run
+
+
+@pytest.fixture
+def camvid(tmp_path) -> Path:
+    folder = tmp_path / "camvid"
+    folder.mkdir()
+    (folder / "dataset.yaml").touch()
+    return folder
+
+
+AT_THE_END = [f"benchmarks/{name}.py" for name in ("guard_selectors", "claims", "make_tables")]
+OF_CAMVID = "benchmarks/calibration.py --domains camvid-dusk --data {} --camvid-source the-source"
+
+
+@pytest.mark.parametrize("script", ["bench.sh", "check_long.sh"])
+def test_what_the_claims_stand_on_is_computed_before_them(called, camvid, script):
+    status, commands = called(script)
+    assert status == 0 and commands[-3:] == AT_THE_END
+    assert {"benchmarks/calibration.py --domains rain snow", "benchmarks/purity.py"} <= set(commands)
+    assert not any("camvid-dusk" in command for command in commands)
+    status, commands = called(script, camvid)
+    assert status == 0 and commands[-3:] == AT_THE_END
+    (trained,) = (number for number, command in enumerate(commands) if "rivals ablation guard" in command)
+    # CamVid's source model is trained by the tables.
+    asked = commands.index("benchmarks/tables.py rivals --print-camvid-source")
+    assert trained < asked < commands.index(OF_CAMVID.format(camvid))
+
+
+@pytest.mark.parametrize("fails", ["guard_selectors.py", "claims.py"])
+def test_a_claim_that_does_not_hold_is_shown_and_fails_the_check_alone(called, fails):
+    status, commands = called("check_long.sh", fails=fails)
+    assert status == 1 and commands[-3:] == AT_THE_END
+    status, commands = called("bench.sh", fails=fails)
+    assert status == 0 and commands[-3:] == AT_THE_END
