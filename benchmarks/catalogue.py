@@ -83,7 +83,7 @@ SOURCE = Row("source", ("method=source",), repeated=False)
 CALIBRATED = Row("input calibration", ("method=bn", "batch_norm.enabled=false"), repeated=False)
 BATCH_NORM = Row("bn", ("method=bn",), repeated=False)
 BEFORE_TRAINING = (SOURCE, CALIBRATED, BATCH_NORM)
-BEST_RATES = {"tent": 5e-5, "shot": 2e-5, "hcl": 2e-4, "tps": 2e-5}
+BEST_RATES = {"tent": 5e-5, "shot": 5e-6, "hcl": 2e-4, "tps": 5e-6}
 """Of the rivals, by the table `rival-rates`; the other methods keep the default, by `learning-rate`."""
 RIVALS = tuple(
     replace(row, overrides=(*row.overrides, f"learning_rate={BEST_RATES[row.name]}")) if row.name in BEST_RATES else row
