@@ -37,6 +37,7 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 	ruff check python tests scripts benchmarks $(wildcard examples)
 	ruff format --check python tests scripts benchmarks $(wildcard examples)
 	mypy
+	mypy $(shell find $(wildcard examples) -name '*.py')
 	clang-format --dry-run --Werror $(CXX_FORMATTED)
 	scripts/clang_tidy.sh $(BUILD)
 
@@ -96,6 +97,6 @@ $(STAMPS)/build: $(STAMPS)/base $(CXX_SOURCES)
 	touch $@
 
 $(STAMPS)/build-tests: $(STAMPS)/test $(CXX_SOURCES) $(TEST_SOURCES)
-	PYTHON=$(PY) scripts/system_packages.sh compiler headers gtest
+	PYTHON=$(PY) scripts/system_packages.sh compiler headers gtest pkgconfig
 	$(EDITABLE) --config-settings=cmake.define.STPL_RT_TESTS=ON --config-settings=cmake.define.STPL_RT_WERROR=ON
 	touch $(STAMPS)/build $@

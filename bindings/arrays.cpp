@@ -77,8 +77,19 @@ bool packed_from(const AnyArray& array, std::size_t first) {
 PixelFormat parse_format(std::string_view format) {
   if (format == "rgb") return PixelFormat::rgb;
   if (format == "bgr") return PixelFormat::bgr;
+  throw Error(
+      ErrorCode::invalid_argument,
+      "format: expected \"rgb\", \"bgr\", \"nv12\" or \"i420\", found \"" + std::string(format) + "\"");
+}
+
+YuvEncoding parse_encoding(std::string_view encoding) {
+  if (encoding == "bt601") return YuvEncoding::bt601;
+  if (encoding == "bt709") return YuvEncoding::bt709;
+  if (encoding == "bt601_full") return YuvEncoding::bt601_full;
+  if (encoding == "bt709_full") return YuvEncoding::bt709_full;
   throw Error(ErrorCode::invalid_argument,
-              "format: expected \"rgb\" or \"bgr\", found \"" + std::string(format) + "\"");
+              "encoding: expected \"bt601\", \"bt709\", \"bt601_full\" or \"bt709_full\", found \"" +
+                  std::string(encoding) + "\"");
 }
 
 }  // namespace
@@ -123,9 +134,36 @@ PackedArray<T>::PackedArray(const AnyArray& array, std::string_view name, Shape 
 template class PackedArray<float>;
 template class PackedArray<std::uint8_t>;
 
-FrameArray::FrameArray(const AnyArray& array, std::string_view format) : array_(array) {
+// OpenCV's and FFmpeg's layout: H rows of luma, then H / 2 rows that hold the chroma.
+void FrameArray::read_yuv(const AnyArray& array) {
+  constexpr std::string_view expected = "(H + H / 2, W), H and W even";
+  check_array(array, "frame", nb::dtype<std::uint8_t>(), {-1, -1}, expected);
+  const auto rows = static_cast<std::int64_t>(array.shape(0));
+  const auto width = static_cast<std::int64_t>(array.shape(1));
+  if (rows % 3 != 0 || width % 2 != 0) {
+    check_array(array, "frame", nb::dtype<std::uint8_t>(), {rows / 3 * 3, width / 2 * 2}, expected);
+  }
+  const auto* first = static_cast<const std::uint8_t*>(array.data());
+  if (!packed_from(array, 0)) {
+    packed_.reserve(array.size());
+    pack(array, 0, first, packed_);
+    first = packed_.data();
+  }
+  frame_.data = first;
+  frame_.width = static_cast<int>(width);
+  frame_.height = static_cast<int>(rows / 3 * 2);
+}
+
+FrameArray::FrameArray(const AnyArray& array, std::string_view format, std::string_view encoding)
+    : array_(array) {
   constexpr std::string_view expected = "(H, W, 3) or (H, W)";
-  const bool gray = array.ndim() == 2;
+  frame_.encoding = parse_encoding(encoding);
+  if (format == "nv12" || format == "i420") {
+    frame_.format = format == "nv12" ? PixelFormat::nv12 : PixelFormat::i420;
+    read_yuv(array);
+    return;
+  }
+  const bool gray = array.ndim() == 2;  // whatever the format says
   frame_.format = gray ? PixelFormat::gray : parse_format(format);
   if (gray) {
     check_array(array, "frame", nb::dtype<std::uint8_t>(), {-1, -1}, expected);

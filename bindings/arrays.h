@@ -49,15 +49,18 @@ class PackedArray {
   const T* data_;
 };
 
-// A frame (H, W, 3) in `format`, or (H, W) grey, uint8. Rows may have any stride; only pixels that are not
-// contiguous within a row are copied.
+// A frame, uint8: (H, W, 3) in the format "rgb" or "bgr", (H, W) grey, or (H + H / 2, W) in "nv12" or "i420",
+// the planes below each other as OpenCV and FFmpeg have them. Rows may have any stride; only pixels that are
+// not contiguous within a row are copied, and YUV that is not contiguous at all.
 class FrameArray {
  public:
-  FrameArray(const AnyArray& array, std::string_view format);
+  FrameArray(const AnyArray& array, std::string_view format, std::string_view encoding = "bt601");
 
   [[nodiscard]] const Frame& frame() const noexcept { return frame_; }
 
  private:
+  void read_yuv(const AnyArray& array);
+
   AnyArray array_;
   std::vector<std::uint8_t> packed_;
   Frame frame_;

@@ -26,7 +26,7 @@ void register_errors(nb::module_& m) {
   error_type = PyErr_NewExceptionWithDoc(
       "stpl_rt.Error",
       "An error of the runtime. `code` is one of \"invalid_argument\", \"invalid_bundle\", \"io\",\n"
-      "\"unsupported\", \"engine\", \"internal\".",
+      "\"unsupported\", \"in_use\", \"engine\", \"internal\".",
       PyExc_RuntimeError, nullptr);
   if (error_type == nullptr) nb::raise_python_error();
   nb::borrow(error_type).attr("code") = to_string(ErrorCode::internal);

@@ -22,7 +22,8 @@ class PythonNetwork {
  public:
   PythonNetwork(const std::filesystem::path& path, Precision precision, int threads)
       : bundle_(Bundle::open(path)),
-        engine_(make_engine(bundle_.segment, "cpu", precision, shared_pool(threads).size())) {}
+        engine_(
+            compile_network(bundle_.segment, "cpu", precision, shared_pool(threads).size())->make_engine()) {}
 
   NumpyArray<float> run(const AnyArray& array) {
     const InputSpec& spec = bundle_.input;

@@ -34,8 +34,8 @@ Size read_size(const char* name, const SizePair& size) {
 }
 
 NumpyArray<float> preprocess_array(const AnyArray& array, const InputSpec& spec, const std::string& format,
-                                   int threads) {
-  const FrameArray frame(array, format);
+                                   const std::string& encoding, int threads) {
+  const FrameArray frame(array, format, encoding);
   NewArray<float> out(std::size_t{3} * spec.height * spec.width);
   {
     const nb::gil_scoped_release release;
@@ -46,8 +46,8 @@ NumpyArray<float> preprocess_array(const AnyArray& array, const InputSpec& spec,
 
 NumpyArray<std::uint8_t> luma_array(const AnyArray& array, const InputSpec& spec,
                                     const std::optional<SizePair>& size, const std::string& format,
-                                    int threads) {
-  const FrameArray frame(array, format);
+                                    const std::string& encoding, int threads) {
+  const FrameArray frame(array, format, encoding);
   const Size grid = size ? read_size("size", *size) : Size{spec.width, spec.height};
   NewArray<std::uint8_t> out(length(grid.height) * grid.width);
   {
@@ -174,12 +174,14 @@ constexpr const char* kSampleDoc =
 void register_ops(nb::module_& m) {
   m.def(
       "preprocess", &preprocess_array, "frame"_a, "spec"_a, nb::kw_only(), "format"_a = "rgb",
-      "threads"_a = 0,
-      "A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr') or (H, W) grey, as the network's input, float32\n"
-      "(3, spec.height, spec.width): look-up table, resize, normalise. What Segmenter.push does.");
+      "encoding"_a = "bt601", "threads"_a = 0,
+      "A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr'), (H, W) grey or (H + H / 2, W) in 'nv12' | "
+      "'i420' with\n"
+      "its `encoding`, as the network's input, float32 (3, spec.height, spec.width): look-up table, resize,\n"
+      "normalise. What Segmenter.push does.");
   m.def(
       "luma", &luma_array, "frame"_a, "spec"_a, nb::kw_only(), "size"_a = nb::none(), "format"_a = "rgb",
-      "threads"_a = 0,
+      "encoding"_a = "bt601", "threads"_a = 0,
       "BT.601 luma of the frame before calibration, uint8 (h, w), resized as spec says onto `size` = (h, w)\n"
       "(None: the spec's own). What optical flow is computed on.");
   m.def("warp", &warp_array, "past"_a, "flow"_a, nb::kw_only(), "threads"_a = 0,

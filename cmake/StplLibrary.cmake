@@ -1,14 +1,19 @@
-# libstpl_rt, its CMake package, and stpl-segment.
+# libstpl_rt, its CMake package and pkg-config file, and stpl-segment.
 include(CMakePackageConfigHelpers)
 
-add_library(stpl_rt SHARED)
+add_library(stpl_rt SHARED cpp/c_api/c_api.cpp)
 add_library(stpl_rt::stpl_rt ALIAS stpl_rt)
 target_link_libraries(stpl_rt PRIVATE stpl_rt_objects stpl_rt_flags openvino::runtime)
 target_include_directories(stpl_rt PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(stpl_rt PUBLIC cxx_std_20)
+set(stpl_rt_symbols "${PROJECT_SOURCE_DIR}/cmake/stpl_rt.map")
+target_link_options(stpl_rt PRIVATE "LINKER:--version-script=${stpl_rt_symbols}")
+# Until 1.0 each minor version may change the interface: its number is in the SONAME, as in the CMake package's rule.
 # OpenVINO is found beside this library, or where it was at the build.
-set_target_properties(stpl_rt PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0 LINKER_LANGUAGE CXX
+set_target_properties(stpl_rt PROPERTIES VERSION ${PROJECT_VERSION}
+                                         SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+                                         LINKER_LANGUAGE CXX LINK_DEPENDS "${stpl_rt_symbols}"
                                          INSTALL_RPATH "$ORIGIN;${stpl_openvino_libraries}")
 
 add_executable(stpl-segment cpp/cli/arguments.cpp
@@ -20,7 +25,7 @@ target_include_directories(stpl-segment PRIVATE cpp)
 target_link_libraries(stpl-segment PRIVATE stpl_rt stpl_rt_flags)
 set_target_properties(stpl-segment PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
-# --- Installed: find_package(stpl_rt), then link stpl_rt::stpl_rt ---
+# --- Installed: find_package(stpl_rt), then link stpl_rt::stpl_rt; or pkg-config stpl_rt ---
 install(TARGETS stpl_rt EXPORT stpl_rtTargets COMPONENT library LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS stpl-segment COMPONENT library RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/stpl_rt COMPONENT library DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -31,3 +36,14 @@ configure_package_config_file(cmake/stpl_rtConfig.cmake.in stpl_rtConfig.cmake
 write_basic_package_version_file(stpl_rtConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/stpl_rtConfig.cmake" "${CMAKE_CURRENT_BINARY_DIR}/stpl_rtConfigVersion.cmake"
         COMPONENT library DESTINATION ${stpl_rt_package_dir})
+
+file(RELATIVE_PATH stpl_rt_prefix_from_pc "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
+string(REGEX REPLACE "/$" "" stpl_rt_prefix_from_pc "${stpl_rt_prefix_from_pc}")
+set(stpl_rt_pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+if(IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+  set(stpl_rt_pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
+endif()
+configure_file(cmake/stpl_rt.pc.in stpl_rt.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/stpl_rt.pc" COMPONENT library
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES LICENSE COMPONENT library DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs system packages that are missing, where it may (Debian or Ubuntu, as root or with sudo that asks for no
 # password); says what to install where it may not.
-# Run: scripts/system_packages.sh [venv] [headers] [compiler] [gtest]   with PYTHON set for the first two
+# Run: scripts/system_packages.sh [venv] [headers] [compiler] [gtest] [pkgconfig]   with PYTHON set for the first two
 set -euo pipefail
 
 python="${PYTHON:-python3}"
@@ -13,6 +13,7 @@ has_headers() {
   "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
 has_compiler() { command -v "${CXX:-c++}" >/dev/null; }
+has_pkgconfig() { command -v pkg-config >/dev/null; }
 has_gtest() { echo '#include <gtest/gtest.h>' | "${CXX:-c++}" -E -x c++ - >/dev/null 2>&1; }
 
 package_of() {
@@ -21,6 +22,7 @@ package_of() {
     headers) echo "python$(version)-dev" ;;
     compiler) echo "g++" ;;
     gtest) echo "libgtest-dev" ;;
+    pkgconfig) echo "pkg-config" ;;
   esac
 }
 
@@ -47,8 +49,8 @@ if may_install; then
 fi
 for need in "$@"; do
   "has_$need" && continue
-  # GoogleTest alone has another source: CMake downloads it.
-  [[ "$need" == gtest ]] && continue
+  # GoogleTest has another source: CMake downloads it. Without pkg-config its tests are skipped.
+  [[ "$need" == gtest || "$need" == pkgconfig ]] && continue
   echo "$need is missing: install it (Debian, Ubuntu: apt install $(package_of "$need"))" >&2
   if [[ "$need" == venv || "$need" == headers ]] && ! is_system_python; then
     echo "or choose another interpreter: make PYTHON=/path/to/python3" >&2

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bundle/json_field.h"
+#include "bundle/shared_networks.h"
 #include "core/sha256.h"
 
 namespace stpl_rt {
@@ -183,7 +184,7 @@ Schedule read_schedule(const JsonField& field) {
     return Schedule::parse(field.text(kMaxName));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::invalid_argument) throw;
-    field.fail("\"every\" or \"fixed:K\" with K of at least 1");
+    field.fail("\"every\", \"fixed:K\" with K of at least 1 or \"adaptive:DRIFT:LONGEST\"");
   }
 }
 
@@ -212,6 +213,7 @@ Bundle Bundle::open(const fs::path& directory) {
   }
   root.object({"schema_version", "name", "classes", "ignore_id", "input", "logits", "networks",
                "default_schedule", "provenance"});
+  bundle.compiled_ = std::make_shared<SharedNetworks>();
   bundle.schema_version = kSchemaVersion;
   bundle.name = root.at("name").text(kMaxName);
   bundle.classes = read_classes(root.at("classes"));

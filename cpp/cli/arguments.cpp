@@ -18,7 +18,9 @@ Segments a video frame by frame. INPUT is 8-bit Y4M (4:2:0, 4:2:2, 4:4:4 or mono
   ffmpeg -v error -i drive.mp4 -f yuv4mpegpipe - | stpl-segment street.bundle - --labels labels.y4m --format y4m
 
 Options:
-  --schedule every|fixed:K   when the network runs (default: the bundle's)
+  --schedule every|fixed:K|adaptive[:DRIFT[:LONGEST]]
+                             when the network runs (default: the bundle's)
+  --key-lag D                frames by which the network may be late (default: 0, the video waits for it)
   --precision f32|bf16|f16   arithmetic of the network (default: f32)
   --threads N                threads of network and kernels (default: the cores this process may use)
   --device cpu               where the network runs (default: cpu)
@@ -34,13 +36,13 @@ A summary goes to standard error. Exit status: 0 done, 2 a mistake in arguments,
 
 namespace {
 
-int parse_threads(const std::string& text) {
-  int threads = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
-  if (error != std::errc() || end != text.data() + text.size() || threads < 0) {
-    throw UserError("--threads: expected a number of threads, 0 for all cores, found \"" + text + "\"");
+int parse_count(const std::string& text, const std::string& expected) {
+  int count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count < 0) {
+    throw UserError("expected " + expected + ", found \"" + text + "\"");
   }
-  return threads;
+  return count;
 }
 
 MapFormat parse_format(const std::string& text) {
@@ -56,7 +58,12 @@ const std::map<std::string, Setter, std::less<>>& valued_options() {
   static const std::map<std::string, Setter, std::less<>> setters = {
       {"--schedule", [](Arguments& a, const std::string& v) { a.options.schedule = Schedule::parse(v); }},
       {"--precision", [](Arguments& a, const std::string& v) { a.options.precision = parse_precision(v); }},
-      {"--threads", [](Arguments& a, const std::string& v) { a.options.threads = parse_threads(v); }},
+      {"--threads",
+       [](Arguments& a, const std::string& v) {
+         a.options.threads = parse_count(v, "a number of threads, 0 for all cores");
+       }},
+      {"--key-lag",
+       [](Arguments& a, const std::string& v) { a.options.key_lag = parse_count(v, "a number of frames"); }},
       {"--device", [](Arguments& a, const std::string& v) { a.options.device = v; }},
       {"--labels", [](Arguments& a, const std::string& v) { a.labels = v; }},
       {"--confidence",
@@ -91,7 +98,7 @@ std::size_t apply_option(const std::vector<std::string>& words, std::size_t i, A
   if (value.empty()) throw UserError(name + ": expected a value, found an empty one");
   try {
     option->second(arguments, value);
-  } catch (const Error& error) {
+  } catch (const std::runtime_error& error) {
     throw UserError(name + ": " + error.what());
   }
   return joined ? 1 : 2;

@@ -55,10 +55,10 @@ MapWriter::MapWriter(const std::string& path, MapFormat format, const Y4mHeader&
 
 void MapWriter::write(const ByteMap& map) {
   if (format_ == MapFormat::pgm) {
-    file_.write("P5\n" + std::to_string(map.width) + " " + std::to_string(map.height) + "\n255\n");
+    file_.write("P5\n" + std::to_string(map.width()) + " " + std::to_string(map.height()) + "\n255\n");
   }
   if (format_ == MapFormat::y4m) file_.write("FRAME\n");
-  file_.write(map.data.data(), map.data.size());
+  file_.write(map.data(), map.size());
 }
 
 void TimingWriter::write(const Result& result) {

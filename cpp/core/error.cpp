@@ -12,6 +12,8 @@ const char* to_string(ErrorCode code) noexcept {
       return "io";
     case ErrorCode::unsupported:
       return "unsupported";
+    case ErrorCode::in_use:
+      return "in_use";
     case ErrorCode::engine:
       return "engine";
     case ErrorCode::internal:

@@ -4,34 +4,54 @@
 #include <stpl_rt/bundle.h>
 #include <stpl_rt/options.h>
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 
 namespace stpl_rt {
 
-// A compiled network with one float32 input and one float32 output, both in host memory that the engine
-// owns, so that neither is copied.
+// One run of a compiled network at a time, its float32 inputs and its float32 output in host memory that the
+// engine owns, so that none is copied.
 class Engine {
  public:
   virtual ~Engine() = default;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Planes of the input tensor, (3, height, width); write here before infer().
-  [[nodiscard]] virtual std::span<float> input() noexcept = 0;
-  // Runs the network on input(). Returns the planes of the logits, (classes, height, width), which stay
-  // valid until the next call. Throws Error(engine); the content of the logits is then undefined.
+  // An input tensor, in the manifest's order; write here before infer() or start().
+  [[nodiscard]] virtual std::span<float> input(std::size_t index) noexcept = 0;
+  [[nodiscard]] std::span<float> input() noexcept { return input(0); }
+  // Runs the network on what was written. Returns the output, dense, valid until the next run. Throws
+  // Error(engine); the content of the output is then undefined.
   virtual std::span<const float> infer() = 0;
+  // The same in the background: after start() nothing is written until wait() has returned the output. Each
+  // throws Error(engine). The destructor waits.
+  virtual void start() = 0;
+  virtual std::span<const float> wait() = 0;
 
  protected:
   Engine() = default;
 };
 
+// A compiled network, for any number of streams; their runs queue for its threads.
+class CompiledNetwork {
+ public:
+  virtual ~CompiledNetwork() = default;
+  CompiledNetwork(const CompiledNetwork&) = delete;
+  CompiledNetwork& operator=(const CompiledNetwork&) = delete;
+
+  // Throws Error(engine).
+  [[nodiscard]] virtual std::unique_ptr<Engine> make_engine() const = 0;
+
+ protected:
+  CompiledNetwork() = default;
+};
+
 // Compiles `network` for `device` ("cpu") at exactly `precision`, with `threads` threads, and checks its
 // tensors against the manifest. Throws Error: unsupported (device or precision not available here),
 // invalid_bundle (the file is not the network that the manifest describes), engine.
-std::unique_ptr<Engine> make_engine(const NetworkSpec& network, const std::string& device,
-                                    Precision precision, int threads);
+std::shared_ptr<const CompiledNetwork> compile_network(const NetworkSpec& network, const std::string& device,
+                                                       Precision precision, int threads);
 
 }  // namespace stpl_rt

@@ -2,8 +2,10 @@
 
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <openvino/openvino.hpp>
 #include <utility>
+#include <vector>
 
 #include "engine/engine.h"
 #include "engine/onnx_file.h"
@@ -74,18 +76,20 @@ std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& netwo
                     ": expected all weights inside the file, found ONNX external data");
   }
   std::shared_ptr<ov::Model> model = core.read_model(bytes, ov::Tensor());
-  if (model->inputs().size() != 1 || model->outputs().size() != 1) {
-    refuse(network, "tensors", "1 input and 1 output",
+  if (model->inputs().size() != network.inputs.size() || model->outputs().size() != 1) {
+    refuse(network, "tensors", std::to_string(network.inputs.size()) + " inputs and 1 output",
            std::to_string(model->inputs().size()) + " and " + std::to_string(model->outputs().size()));
   }
-  check_tensor(network, "input", model->input(), network.inputs.front());
-  if (model->input().get_partial_shape().is_dynamic()) {
-    const std::vector<std::int64_t>& shape = network.inputs.front().shape;
-    model->reshape(ov::PartialShape(std::vector<ov::Dimension>(shape.begin(), shape.end())));
+  std::map<std::string, ov::PartialShape> shapes;
+  for (std::size_t i = 0; i < network.inputs.size(); ++i) {
+    const TensorSpec& spec = network.inputs[i];
+    check_tensor(network, "input", model->input(i), spec);
+    shapes[spec.name] = ov::PartialShape(std::vector<ov::Dimension>(spec.shape.begin(), spec.shape.end()));
   }
+  if (model->is_dynamic()) model->reshape(shapes);
   check_tensor(network, "output", model->output(), network.outputs.front());
   if (model->output().get_partial_shape().is_dynamic()) {
-    refuse(network, "output", "a shape that follows from the input's",
+    refuse(network, "output", "a shape that follows from the inputs'",
            model->output().get_partial_shape().to_string());
   }
   return model;
@@ -118,40 +122,74 @@ ov::CompiledModel compile(ov::Core& core, const NetworkSpec& network, Precision 
 
 class OpenVinoEngine final : public Engine {
  public:
-  OpenVinoEngine(const NetworkSpec& network, Precision precision, int threads) {
-    compiled_ = compile(shared_core(), network, precision, threads);
-    request_ = compiled_.create_infer_request();
-    input_ = request_.get_input_tensor();
+  explicit OpenVinoEngine(ov::CompiledModel compiled)
+      : compiled_(std::move(compiled)), request_(compiled_.create_infer_request()) {
+    for (std::size_t i = 0; i < compiled_.inputs().size(); ++i) {
+      inputs_.push_back(request_.get_input_tensor(i));
+    }
     output_ = request_.get_output_tensor();
   }
+  ~OpenVinoEngine() override {
+    if (!running_) return;
+    try {
+      request_.wait();
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what it said is not wanted any more
+    }
+  }
 
-  std::span<float> input() noexcept override { return {input_.data<float>(), input_.get_size()}; }
+  std::span<float> input(std::size_t index) noexcept override {
+    return {inputs_[index].data<float>(), inputs_[index].get_size()};
+  }
 
   std::span<const float> infer() override {
-    return guarded("running the network", [&]() -> std::span<const float> {
-      request_.infer();
-      return {output_.data<float>(), output_.get_size()};
-    });
+    guarded("running the network", [&] { request_.infer(); });
+    return output();
+  }
+  void start() override {
+    guarded("starting the network", [&] { request_.start_async(); });
+    running_ = true;
+  }
+  std::span<const float> wait() override {
+    running_ = false;
+    guarded("running the network", [&] { request_.wait(); });
+    return output();
+  }
+
+ private:
+  [[nodiscard]] std::span<const float> output() const { return {output_.data<float>(), output_.get_size()}; }
+
+  ov::CompiledModel compiled_;
+  ov::InferRequest request_;
+  std::vector<ov::Tensor> inputs_;
+  ov::Tensor output_;
+  bool running_ = false;
+};
+
+class OpenVinoNetwork final : public CompiledNetwork {
+ public:
+  explicit OpenVinoNetwork(ov::CompiledModel compiled) : compiled_(std::move(compiled)) {}
+
+  [[nodiscard]] std::unique_ptr<Engine> make_engine() const override {
+    return guarded("making room for a run",
+                   [&]() -> std::unique_ptr<Engine> { return std::make_unique<OpenVinoEngine>(compiled_); });
   }
 
  private:
   ov::CompiledModel compiled_;
-  ov::InferRequest request_;
-  ov::Tensor input_;
-  ov::Tensor output_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(const NetworkSpec& network, const std::string& device,
-                                    Precision precision, int threads) {
+std::shared_ptr<const CompiledNetwork> compile_network(const NetworkSpec& network, const std::string& device,
+                                                       Precision precision, int threads) {
   if (device != "cpu") {
     throw Error(ErrorCode::unsupported, "expected the device \"cpu\", the only one of this build, found \"" +
                                             device.substr(0, 40) + "\"; use \"cpu\"");
   }
-  return guarded("to compile " + network.file.filename().string(), [&]() -> std::unique_ptr<Engine> {
-    return std::make_unique<OpenVinoEngine>(network, precision, threads);
-  });
+  return guarded(
+      "to compile " + network.file.filename().string(), [&]() -> std::shared_ptr<const CompiledNetwork> {
+        return std::make_shared<OpenVinoNetwork>(compile(shared_core(), network, precision, threads));
+      });
 }
 
 }  // namespace stpl_rt

@@ -3,31 +3,107 @@
 #include <cstdlib>
 #include <string>
 
+#include "core/simd.h"
 #include "ops/preprocess.h"
+#include "ops/yuv.h"
 
 namespace stpl_rt {
+namespace {
+
+[[noreturn]] void refuse(const std::string& text) {
+  throw Error(ErrorCode::invalid_argument, "frame: " + text);
+}
+
+void check_stride(const char* name, std::ptrdiff_t stride, std::ptrdiff_t least) {
+  if (stride == 0 || std::abs(stride) >= least) return;
+  refuse("expected a " + std::string(name) + " of at least " + std::to_string(least) + " bytes, found " +
+         std::to_string(stride));
+}
+
+// Chroma is repeated, not interpolated, as OpenCV does and as decoders' own converters do by default.
+STPL_RT_MULTIVERSION
+void convert_row(const std::uint8_t* luma, const std::uint8_t* cb, const std::uint8_t* cr, int chroma_step,
+                 YuvWeights w, int width, std::uint8_t* out) {
+#pragma omp simd
+  for (int x = 0; x < width; ++x) {
+    const int at = (x >> 1) * chroma_step;
+    const int bright = w.scale * (luma[x] - w.black);
+    const int u = cb[at] - 128;
+    const int v = cr[at] - 128;
+    out[3 * x] = static_cast<std::uint8_t>(yuv_byte(bright + w.red_cr * v));
+    out[3 * x + 1] = static_cast<std::uint8_t>(yuv_byte(bright + w.green_cb * u + w.green_cr * v));
+    out[3 * x + 2] = static_cast<std::uint8_t>(yuv_byte(bright + w.blue_cb * u));
+  }
+}
+
+}  // namespace
 
 void check_frame(const Frame& frame) {
-  const auto refuse = [](const std::string& text) {
-    throw Error(ErrorCode::invalid_argument, "frame: " + text);
-  };
+  switch (frame.format) {  // it may come from another language
+    case PixelFormat::rgb:
+    case PixelFormat::bgr:
+    case PixelFormat::gray:
+    case PixelFormat::nv12:
+    case PixelFormat::i420:
+      break;
+    default:
+      refuse("expected the format rgb, bgr, gray, nv12 or i420, found number " +
+             std::to_string(static_cast<int>(frame.format)));
+  }
   if (frame.data == nullptr) refuse("expected pixels, found none");
   if (frame.width < 1 || frame.height < 1) {
     refuse("expected a size of at least 1x1, found " + std::to_string(frame.width) + "x" +
            std::to_string(frame.height));
   }
-  const auto row_bytes = static_cast<std::ptrdiff_t>(frame.width) * bytes_per_pixel(frame.format);
-  if (frame.stride != 0 && std::abs(frame.stride) < row_bytes) {
-    refuse("expected a stride of at least " + std::to_string(row_bytes) + " bytes, found " +
-           std::to_string(frame.stride));
+  check_stride("stride", frame.stride, std::ptrdiff_t{frame.width} * bytes_per_pixel(frame.format));
+  if (!is_yuv(frame.format)) return;
+  if (frame.encoding > YuvEncoding::bt709_full) {
+    refuse("expected the encoding bt601, bt709, bt601_full or bt709_full, found number " +
+           std::to_string(static_cast<int>(frame.encoding)));
+  }
+  const std::ptrdiff_t columns = (frame.width + 1) / 2;
+  const bool nv12 = frame.format == PixelFormat::nv12;
+  check_stride("chroma stride", frame.chroma_stride, nv12 ? 2 * columns : columns);
+  const std::ptrdiff_t stride = frame.stride != 0 ? frame.stride : frame.width;
+  if (frame.chroma_stride == 0 && std::abs(stride) < (nv12 ? 2 * columns : 2 * columns - 1)) {
+    refuse("expected a chroma stride, for rows of luma are shorter than those of chroma (width " +
+           std::to_string(frame.width) + " is odd); found none");
+  }
+  if (frame.chroma == nullptr && stride < 0) refuse("expected chroma, as the stride is negative, found none");
+  if (!nv12 && frame.chroma_cr == nullptr && frame.chroma_stride < 0) {
+    refuse("expected the plane of Cr, as the chroma stride is negative, found none");
   }
 }
 
-FrameRows::FrameRows(const Frame& frame) : data(frame.data), width(frame.width), height(frame.height) {
+FrameRows::FrameRows(const Frame& frame)
+    : data(frame.data),
+      width(frame.width),
+      height(frame.height),
+      stride(frame.stride),
+      channels(frame.format == PixelFormat::gray ? 1 : 3),
+      format(frame.format),
+      encoding(frame.encoding) {
   check_frame(frame);
-  channels = bytes_per_pixel(frame.format);
-  format = frame.format;
-  stride = frame.stride != 0 ? frame.stride : static_cast<std::ptrdiff_t>(frame.width) * channels;
+  if (stride == 0) stride = static_cast<std::ptrdiff_t>(width) * bytes_per_pixel(format);
+  if (!is_yuv(format)) return;
+  const bool nv12 = format == PixelFormat::nv12;
+  const std::ptrdiff_t rows = chroma_height();
+  chroma_stride = frame.chroma_stride;
+  if (chroma_stride == 0) chroma_stride = nv12 ? stride : (stride + (stride < 0 ? -1 : 1)) / 2;
+  chroma = frame.chroma != nullptr ? frame.chroma : data + stride * height;
+  if (nv12) {
+    chroma_cr = chroma + 1;
+  } else {
+    chroma_cr = frame.chroma_cr != nullptr ? frame.chroma_cr : chroma + chroma_stride * rows;
+  }
+}
+
+const std::uint8_t* FrameRows::row(int y, std::uint8_t* scratch) const noexcept {
+  if (!is_yuv(format)) return stored_row(y);
+  const std::ptrdiff_t at = (y / 2) * chroma_stride;
+  convert_row(stored_row(y), chroma + at, chroma_cr + at, format == PixelFormat::nv12 ? 2 : 1,
+              yuv_weights(encoding), width, scratch);
+  return scratch;
 }
 
 }  // namespace stpl_rt

@@ -52,6 +52,14 @@ Geometry make_geometry(Size frame, const InputSpec& input, const LogitsSpec& log
   return g;
 }
 
+Geometry make_logits_geometry(const Geometry& frame) {
+  Geometry g = frame;
+  g.output = frame.logits;
+  g.x = map_axis(frame.logits.width, frame.input.width, frame.align_corners);
+  g.y = map_axis(frame.logits.height, frame.input.height, frame.align_corners);
+  return g;
+}
+
 FlowGeometry make_flow_geometry(Size input, Size flow) {
   return {map_edges(input.width, flow.width), map_edges(input.height, flow.height),
           static_cast<float>(input.width) / static_cast<float>(flow.width),

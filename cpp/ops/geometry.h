@@ -47,6 +47,9 @@ struct Geometry {
 
 Geometry make_geometry(Size frame, const InputSpec& input, const LogitsSpec& logits);
 
+// The same with the logits' own grid in the place of the output; what `frame` says of the input stays.
+Geometry make_logits_geometry(const Geometry& frame);
+
 // The flow grid covers the network's input edge to edge: input pixel → flow pixel.
 struct FlowGeometry {
   AxisMap x, y;

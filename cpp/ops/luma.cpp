@@ -5,6 +5,7 @@
 #include "ops/geometry.h"
 #include "ops/preprocess.h"
 #include "ops/resample.h"
+#include "ops/yuv.h"
 
 namespace stpl_rt {
 namespace {
@@ -37,13 +38,23 @@ void round_row(const float* row, int n, std::uint8_t* out) {
     out[i] = static_cast<std::uint8_t>(static_cast<int>(row[i] * (1.F / 256.F) + 0.5F));
 }
 
+// The frame's own luma, stretched to 0 to 255 where it leaves room at both ends.
+STPL_RT_MULTIVERSION
+void luma256_yuv(const std::uint8_t* luma, int black, int scale, int n, std::uint16_t* out) {
+#pragma omp simd
+  for (int i = 0; i < n; ++i) out[i] = static_cast<std::uint16_t>(256 * yuv_byte(scale * (luma[i] - black)));
+}
+
 void luma256_row(const FrameRows& frame, int y, std::uint16_t* out) {
-  if (frame.channels == 1) {
-    luma256_gray(frame.row(y), frame.width, out);
-  } else if (frame.format == PixelFormat::bgr) {
-    luma256_rgb(frame.row(y), 2, 0, frame.width, out);
+  const std::uint8_t* const row = frame.stored_row(y);
+  if (is_yuv(frame.format)) {
+    const YuvWeights weights = yuv_weights(frame.encoding);
+    luma256_yuv(row, weights.black, weights.scale, frame.width, out);
+  } else if (frame.channels == 1) {
+    luma256_gray(row, frame.width, out);
   } else {
-    luma256_rgb(frame.row(y), 0, 2, frame.width, out);
+    const bool bgr = frame.format == PixelFormat::bgr;
+    luma256_rgb(row, bgr ? 2 : 0, bgr ? 0 : 2, frame.width, out);
   }
 }
 

@@ -101,10 +101,13 @@ void copy_normalized(const FrameRows& frame, const Planes& planes, const Target&
     }
   }
   pool.parallel_for(frame.height, 16, [&](int begin, int end) {
+    static thread_local AlignedBuffer<std::uint8_t> scratch;
+    scratch.reserve(frame.scratch_bytes());
     for (int y = begin; y < end; ++y) {
+      const std::uint8_t* row = frame.row(y, scratch.data());
       for (int p = 0; p < 3; ++p) {
         const Plane& plane = planes[p];
-        const std::uint8_t* pixels = frame.row(y) + frame.byte_of(plane.colour);
+        const std::uint8_t* pixels = row + frame.byte_of(plane.colour);
         float* out = target.content_row(p, y);
         if (plane.lut != nullptr) {
           look_up_floats(pixels, frame.channels, tables[p].data(), frame.width, out);
@@ -116,24 +119,26 @@ void copy_normalized(const FrameRows& frame, const Planes& planes, const Target&
   });
 }
 
-// Calibrated source rows, red green blue. Two are kept: neighbouring output rows read the same ones.
-class CalibratedRows {
+// Source rows, red green blue where they are calibrated or converted, else as they lie. Two are kept:
+// neighbouring output rows read the same ones.
+class SourceRows {
  public:
-  CalibratedRows(const FrameRows& frame, const InputSpec& spec, AlignedBuffer<std::uint8_t>& buffer)
+  SourceRows(const FrameRows& frame, const InputSpec& spec, AlignedBuffer<std::uint8_t>& buffer)
       : frame_(frame), spec_(spec), row_bytes_(static_cast<std::ptrdiff_t>(frame.width) * channels()) {
-    if (!spec.lut) return;
-    buffer.reserve(static_cast<std::size_t>(2 * row_bytes_));
+    if (!is_made()) return;
+    buffer.reserve(static_cast<std::size_t>(2 * row_bytes_) + frame.scratch_bytes());
     rows_ = buffer.data();
   }
 
-  [[nodiscard]] int channels() const { return spec_.lut ? 3 : frame_.channels; }
-  [[nodiscard]] int channel_of(int colour) const { return spec_.lut ? colour : frame_.byte_of(colour); }
+  [[nodiscard]] int channels() const { return is_made() ? 3 : frame_.channels; }
+  [[nodiscard]] int channel_of(int colour) const { return is_made() ? colour : frame_.byte_of(colour); }
   const std::uint8_t* row(int y) {
-    if (!spec_.lut) return frame_.row(y);
+    if (!is_made()) return frame_.stored_row(y);
     std::uint8_t* row = rows_ + (y & 1) * row_bytes_;
     if (held_[y & 1] == y) return row;
     held_[y & 1] = y;
-    const std::uint8_t* pixels = frame_.row(y);
+    if (!spec_.lut) return frame_.row(y, row);
+    const std::uint8_t* pixels = frame_.row(y, rows_ + 2 * row_bytes_);
     for (int colour = 0; colour < 3; ++colour) {
       const std::uint8_t* table = (*spec_.lut)[static_cast<std::size_t>(colour)].data();
       const std::uint8_t* in = pixels + frame_.byte_of(colour);
@@ -143,6 +148,8 @@ class CalibratedRows {
   }
 
  private:
+  [[nodiscard]] bool is_made() const { return spec_.lut.has_value() || is_yuv(frame_.format); }
+
   const FrameRows& frame_;
   const InputSpec& spec_;
   std::ptrdiff_t row_bytes_;
@@ -160,9 +167,9 @@ struct Resampling {
 };
 
 void resample_rows(const Resampling& r, int begin, int end) {
-  static thread_local AlignedBuffer<std::uint8_t> calibrated_buffer;
+  static thread_local AlignedBuffer<std::uint8_t> source_buffer;
   static thread_local AlignedBuffer<float> blended_buffer;
-  CalibratedRows source(r.frame, r.spec, calibrated_buffer);
+  SourceRows source(r.frame, r.spec, source_buffer);
   const int channels = source.channels();
   const int n = r.frame.width * channels;
   blended_buffer.reserve(static_cast<std::size_t>(r.columns.readable()) * static_cast<std::size_t>(channels));

@@ -52,4 +52,9 @@ void sample_argmax(const PackedLogits& logits, const Geometry& geometry, const F
                    ImageView<const float> validity, ImageView<std::uint8_t> labels,
                    ImageView<std::uint8_t> confidence, ThreadPool& pool);
 
+// The logits themselves, carried: at each pixel of the geometry's output (see make_logits_geometry) the
+// displaced bilinear read of all classes. `out`: dense (classes, height, width).
+void carry_logits(const PackedLogits& logits, const Geometry& geometry, const FlowField& flow, float* out,
+                  ThreadPool& pool);
+
 }  // namespace stpl_rt

@@ -170,6 +170,21 @@ void confidence_row(const float* probability, const float* validity, int width, 
   }
 }
 
+// The read classes of each pixel, a plane each, `plane` apart.
+STPL_RT_MULTIVERSION
+void carry_row(const float* data, Steps steps, int classes, const Reads& reads, int width,
+               std::ptrdiff_t plane, float* out) {
+  for (int x = 0; x < width; ++x) {
+    const float* p = data + reads.offset[x];
+    for (int first = 0; first < classes; first += kLanes) {
+      alignas(64) float value[kLanes];
+      read_lanes(p + first, steps.right, steps.down, reads.weight_x[x], reads.weight_y[x], value);
+      const int count = std::min(kLanes, classes - first);
+      for (int i = 0; i < count; ++i) out[(first + i) * plane + x] = value[i];
+    }
+  }
+}
+
 // Reads a plane of the flow grid at every pixel of an output row.
 void widen(ImageView<const float> plane, LinearTap tap, const RowTaps& columns, int width, float* blended,
            float* out) {
@@ -200,19 +215,32 @@ struct Scratch {
 thread_local AlignedBuffer<float> Scratch::floats;
 thread_local AlignedBuffer<int> Scratch::offsets;
 
-void sample_row(const Sampling& s, int y, const Scratch& scratch) {
+// Where the pixels of output row y read. Returns the row of the flow grid that it lies on.
+LinearTap locate_reads(const Sampling& s, int y, const Scratch& scratch) {
   const Geometry& g = s.geometry;
   const int width = g.output.width;
-  Reads reads = scratch.reads;
+  const Reads& reads = scratch.reads;
   const auto y_out = static_cast<float>(y);
   const LinearTap tap = linear_tap(s.flow_geometry.y(g.y(y_out)), s.flow.height());
   widen(s.flow.dx.cview(), tap, s.flow_columns, width, scratch.blended, reads.weight_x);
   widen(s.flow.dy.cview(), tap, s.flow_columns, width, scratch.blended, reads.weight_y);
-  const int padded = s.logits.padded_classes();
-  locate(g, s.flow_geometry, padded, y_out, width, reads.weight_x, reads.weight_y, reads.offset);
+  locate(g, s.flow_geometry, s.logits.padded_classes(), y_out, width, reads.weight_x, reads.weight_y,
+         reads.offset);
+  return tap;
+}
 
-  const Steps steps{g.logits.width > 1 ? padded : 0,
-                    g.logits.height > 1 ? static_cast<std::ptrdiff_t>(g.logits.width) * padded : 0};
+Steps steps_of(const PackedLogits& logits) {
+  const int padded = logits.padded_classes();
+  return {logits.size().width > 1 ? padded : 0,
+          logits.size().height > 1 ? static_cast<std::ptrdiff_t>(logits.size().width) * padded : 0};
+}
+
+void sample_row(const Sampling& s, int y, const Scratch& scratch) {
+  const int width = s.geometry.output.width;
+  const LinearTap tap = locate_reads(s, y, scratch);
+  Reads reads = scratch.reads;
+  const int padded = s.logits.padded_classes();
+  const Steps steps = steps_of(s.logits);
   const int classes = s.logits.classes();
   const float* data = s.logits.data();
   if (padded == kLanes) {
@@ -247,6 +275,25 @@ void sample_argmax(const PackedLogits& logits, const Geometry& geometry, const F
   pool.parallel_for(geometry.output.height, 4, [&](int begin, int end) {
     const Scratch scratch(sampling.geometry.output.width, sampling.flow.width());
     for (int y = begin; y < end; ++y) sample_row(sampling, y, scratch);
+  });
+}
+
+void carry_logits(const PackedLogits& logits, const Geometry& geometry, const FlowField& flow, float* out,
+                  ThreadPool& pool) {
+  check_flow(flow, {});
+  static thread_local RowTaps columns;
+  const FlowGeometry flow_geometry = make_flow_geometry(geometry.input, flow.size());
+  const Size size = geometry.output;
+  columns.build(geometry.x, flow_geometry.x, size.width, flow.width());
+  const Sampling sampling{logits, geometry, flow_geometry, flow, columns, {}, {}, {}};
+  pool.parallel_for(size.height, 4, [&](int begin, int end) {
+    const Scratch scratch(size.width, sampling.flow.width());
+    for (int y = begin; y < end; ++y) {
+      locate_reads(sampling, y, scratch);
+      carry_row(sampling.logits.data(), steps_of(sampling.logits), sampling.logits.classes(), scratch.reads,
+                size.width, static_cast<std::ptrdiff_t>(size.width) * size.height,
+                out + static_cast<std::ptrdiff_t>(y) * size.width);
+    }
   });
 }
 

@@ -10,6 +10,10 @@ const char* to_string(KeyReason reason) noexcept {
       return "first";
     case KeyReason::schedule:
       return "schedule";
+    case KeyReason::drift:
+      return "drift";
+    case KeyReason::gap:
+      return "gap";
     case KeyReason::scene_cut:
       return "scene_cut";
     case KeyReason::size_change:

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,9 +57,12 @@ struct NetworkSpec {
   std::vector<TensorSpec> outputs;
 };
 
-// A validated bundle. Reading one checks every field, every path and every hash, and throws
-// Error(invalid_bundle) naming the field, what was expected and what was found; Error(io) where there is no
-// folder to read.
+class SharedNetworks;
+
+// A validated bundle. Segmenters made from one Bundle, or from copies of it, share its compiled networks
+// where device, precision and threads are the same. Reading one checks every field, every path and every
+// hash, and throws Error(invalid_bundle) naming the field, what was expected and what was found; Error(io)
+// where there is no folder to read.
 class STPL_RT_API Bundle {
  public:
   static Bundle open(const std::filesystem::path& directory);
@@ -75,7 +79,10 @@ class STPL_RT_API Bundle {
   std::filesystem::path directory;
 
  private:
+  friend class Segmenter;
   Bundle() = default;
+
+  std::shared_ptr<SharedNetworks> compiled_;
 };
 
 }  // namespace stpl_rt

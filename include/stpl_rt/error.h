@@ -13,6 +13,7 @@ enum class ErrorCode {
   invalid_bundle,    // a bundle's manifest, file or hash is not what it must be
   io,                // a file could not be read or written
   unsupported,       // well-formed, but not available in this build or on this device
+  in_use,            // a Segmenter is at work for another thread, or frames wait in its queue
   engine,            // the inference engine failed; its own text is in the message
   internal,          // a fault of ours
 };

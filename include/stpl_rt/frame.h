@@ -10,10 +10,25 @@ enum class PixelFormat : std::uint8_t {
   rgb,   // 3 bytes a pixel, red first
   bgr,   // 3 bytes a pixel, blue first (OpenCV's order)
   gray,  // 1 byte a pixel, used for all three channels
+  nv12,  // a plane of luma, and at half the width and height Cb and Cr side by side: cameras, decoders
+  i420,  // a plane of luma, and at half the width and height one of Cb and one of Cr
 };
 
-// Bytes that one pixel of `format` takes.
-constexpr int bytes_per_pixel(PixelFormat format) noexcept { return format == PixelFormat::gray ? 1 : 3; }
+// How luma and chroma make up a colour.
+enum class YuvEncoding : std::uint8_t {
+  bt601,       // luma 16 to 235, as OpenCV takes it: most cameras
+  bt709,       // luma 16 to 235: most HD video
+  bt601_full,  // luma 0 to 255: JPEG, many webcams
+  bt709_full,
+};
+
+// Bytes that one pixel of `format` takes in a row of `Frame::data`.
+constexpr int bytes_per_pixel(PixelFormat format) noexcept {
+  return format == PixelFormat::rgb || format == PixelFormat::bgr ? 3 : 1;
+}
+constexpr bool is_yuv(PixelFormat format) noexcept {
+  return format == PixelFormat::nv12 || format == PixelFormat::i420;
+}
 
 // Borrowed pixels: the memory must stay valid until the call that takes the frame returns.
 struct Frame {
@@ -22,6 +37,13 @@ struct Frame {
   int height = 0;             // pixels, at least 1
   std::ptrdiff_t stride = 0;  // bytes from one row to the next; 0: width * bytes_per_pixel; may be negative
   PixelFormat format = PixelFormat::rgb;
+
+  // Of nv12 and i420 alone. Chroma has (width + 1) / 2 columns and (height + 1) / 2 rows.
+  // nv12: Cb and Cr; i420: Cb. Null: right after the last row of luma, which then has a positive stride.
+  const std::uint8_t* chroma = nullptr;
+  const std::uint8_t* chroma_cr = nullptr;  // i420: Cr; null: right after the last row of Cb
+  std::ptrdiff_t chroma_stride = 0;         // 0: that of luma (nv12), half of it, rounded up (i420)
+  YuvEncoding encoding = YuvEncoding::bt601;
 };
 
 }  // namespace stpl_rt

@@ -12,24 +12,40 @@ namespace stpl_rt {
 // When the network runs. On the frames between, the key frame's logits are carried along optical flow.
 class STPL_RT_API Schedule {
  public:
-  enum class Kind { every, fixed };
+  enum class Kind { every, fixed, adaptive };
+
+  // Of adaptive(): about every fifth frame of 15 Hz video from a car in town, see docs/runtime.md.
+  static constexpr double kDrift = 0.4;
+  static constexpr int kLongest = 30;
 
   // The network on every frame: exactly framewise; no flow is computed.
-  static Schedule every() noexcept { return Schedule(Kind::every, 1); }
+  static Schedule every() noexcept { return {Kind::every, 1, 0}; }
   // The network on every `interval`-th frame, interval >= 1.
   static Schedule fixed(int interval);
-  // "every" or "fixed:K"; throws Error(invalid_argument) otherwise.
+  // The network where what is carried can no longer be trusted: on the first frame at which the drift of the
+  // frames since the key frame sums up to more than `drift`, and on the `longest`-th frame after a key frame
+  // at the latest. A frame's drift is 0 to 1: how far the picture has come from its key frame, in its own
+  // sides, and how much of it that does not explain. `drift`: 0 (every frame that moves at all) to 1000.
+  static Schedule adaptive(double drift = kDrift, int longest = kLongest);
+  // "every", "fixed:K", "adaptive", "adaptive:DRIFT" or "adaptive:DRIFT:LONGEST"; throws
+  // Error(invalid_argument) otherwise.
   static Schedule parse(std::string_view text);
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
+  // Frames from one key frame to the next: 1, K, or for adaptive() the most.
   [[nodiscard]] int interval() const noexcept { return interval_; }
+  [[nodiscard]] double drift() const noexcept { return drift_; }
+  // Whether there are frames between key frames.
+  [[nodiscard]] bool propagates() const noexcept { return interval_ > 1; }
   // The text that parse() takes.
   [[nodiscard]] std::string to_string() const;
 
  private:
-  Schedule(Kind kind, int interval) noexcept : kind_(kind), interval_(interval) {}
+  Schedule(Kind kind, int interval, double drift) noexcept
+      : kind_(kind), interval_(interval), drift_(drift) {}
   Kind kind_;
   int interval_;
+  double drift_;
 };
 
 // Arithmetic of the network. Stated, never guessed: engines differ in their own defaults.
@@ -40,12 +56,17 @@ STPL_RT_API const char* to_string(Precision precision) noexcept;
 STPL_RT_API Precision parse_precision(std::string_view text);
 
 struct SegmenterOptions {
-  std::string device = "cpu";        // "cpu"; others throw Error(unsupported) in a build without them
-  std::optional<Schedule> schedule;  // unset: the bundle's default schedule
+  std::string device = "cpu";  // "cpu"; others throw Error(unsupported) in a build without them
+  std::optional<Schedule> schedule = std::nullopt;  // unset: the bundle's default schedule
   Precision precision = Precision::f32;
   int threads = 0;          // of the network and of the kernels; 0: the cores this process may use
   bool confidence = false;  // also compute Result::confidence
   bool scene_cuts = true;   // answer a cut in the video with a key frame (schedules with propagation)
+  // Frames by which the network may be late. 0: push() waits for it. D > 0: it runs in the background while
+  // propagated labels go on, and what it said is adopted exactly D frames later, carried there by its own
+  // flow; the labels do not depend on how fast it is. Needs a schedule with more than D frames between keys.
+  int key_lag = 0;
+  int queue = 4;  // frames that submit() takes before the first result is collected, 1 to 1024
 };
 
 }  // namespace stpl_rt

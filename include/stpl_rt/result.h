@@ -1,10 +1,10 @@
 // What one push() returns.
 #pragma once
 
+#include <stpl_rt/byte_map.h>
 #include <stpl_rt/export.h>
 
 #include <cstdint>
-#include <vector>
 
 namespace stpl_rt {
 
@@ -12,19 +12,14 @@ namespace stpl_rt {
 enum class KeyReason : std::uint8_t {
   none,         // it did not: the labels were propagated
   first,        // the first frame, or the first after reset()
-  schedule,     // the schedule's turn
+  schedule,     // the schedule's turn: the interval is over
+  drift,        // what was carried can no longer be trusted (adaptive schedules)
   scene_cut,    // the frame does not continue the one before
+  gap,          // frames are missing, by their timestamps
   size_change,  // the frame's size or pixel format changed
 };
 
 STPL_RT_API const char* to_string(KeyReason reason) noexcept;
-
-// One byte a pixel, row by row without padding, owned.
-struct ByteMap {
-  int width = 0;
-  int height = 0;
-  std::vector<std::uint8_t> data;  // width * height, or empty where not asked for
-};
 
 // Wall-clock milliseconds spent in each stage of one push().
 struct Timing {
@@ -39,8 +34,9 @@ struct Result {
   ByteMap labels;      // class ids in the order of the bundle's classes, at the frame's size
   ByteMap confidence;  // round(255 * softmax maximum * validity); empty unless asked for
   KeyReason key_reason = KeyReason::none;
-  bool is_key = false;            // the network ran on this frame
-  int age = 0;                    // frames since the key frame; 0 on a key frame
+  bool is_key = false;            // the network ran on this frame, or, with key_lag, was started on it
+  int age = 0;                    // frames since the key frame whose logits are shown
+  double drift = 0;               // of the frames since the key frame, summed; what adaptive schedules go by
   std::uint64_t frame_index = 0;  // since construction, from 0; reset() does not rewind it
   Timing timing;
 };

@@ -8,13 +8,25 @@
 #include <stpl_rt/options.h>
 #include <stpl_rt/result.h>
 
+#include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 namespace stpl_rt {
 
-// One Segmenter is one stream, used by one thread at a time. A moved-from one can only be assigned to or
-// destroyed.
+// What may be known of a frame beside its pixels.
+struct FrameInfo {
+  // Seconds, of any clock that goes on with the video. Where more than two frames are missing since the frame
+  // before, or time goes back, the frame is a key frame.
+  std::optional<double> timestamp = std::nullopt;
+  // From elsewhere, of this frame into the one pushed before it, in place of our own. Refused, also where it
+  // is not needed: vectors that are not finite or longer than 16384 pixels.
+  std::optional<FlowView> flow = std::nullopt;
+};
+
+// One Segmenter is one stream, used by one thread at a time: a call while another thread is inside one throws
+// Error(in_use) and changes nothing. A moved-from one can only be assigned to or destroyed.
 //
 //   stpl_rt::Segmenter segmenter("street.bundle", {.schedule = stpl_rt::Schedule::fixed(5)});
 //   stpl_rt::Result result = segmenter.push({.data = pixels, .width = 640, .height = 480});
@@ -22,6 +34,8 @@ class STPL_RT_API Segmenter {
  public:
   // Reads and validates the bundle and compiles its network. Throws Error.
   explicit Segmenter(const std::filesystem::path& bundle, const SegmenterOptions& options = {});
+  // Several streams: Segmenters of one Bundle share its compiled network, whose runs queue for its threads.
+  // The labels of a stream are the same, bit for bit, alone and beside others.
   explicit Segmenter(Bundle bundle, const SegmenterOptions& options = {});
   ~Segmenter();
   Segmenter(Segmenter&&) noexcept;
@@ -31,16 +45,35 @@ class STPL_RT_API Segmenter {
 
   // Segments the next frame of the stream. A frame of another size or format starts the stream anew. A
   // frame that is refused (Error invalid_argument) leaves the stream as it was.
-  Result push(const Frame& frame);
-  // The same with flow from elsewhere (from this frame into the one pushed before it) in place of our own.
-  // Refused, also where it is not needed: vectors that are not finite or longer than 16384 pixels.
+  Result push(const Frame& frame, const FrameInfo& info = {});
+  // The same with flow from elsewhere.
   Result push(const Frame& frame, const FlowView& flow);
   // Forgets the past: the next frame is a key frame.
-  void reset() noexcept;
+  void reset();
+
+  // The same in the background, by a thread of the Segmenter's own: submit() gives it a frame, collect()
+  // returns the results in the order of the frames, and throws what push() would have thrown in its place.
+  // submit() waits while options.queue frames are on their way; the pixels are copied, or, with an `owner`
+  // that keeps them alive, used where they lie. Flow from elsewhere is copied. One thread may submit while
+  // another collects; push() and reset() throw Error(in_use) until all is collected.
+  void submit(const Frame& frame, const FrameInfo& info = {}, std::shared_ptr<const void> owner = nullptr);
+  // Returns false and takes nothing where submit() would wait.
+  bool try_submit(const Frame& frame, const FrameInfo& info = {},
+                  std::shared_ptr<const void> owner = nullptr);
+  // Waits for the next result. Throws Error(invalid_argument) where no frame is on its way.
+  Result collect();
+  // Frames submitted and not collected.
+  [[nodiscard]] std::size_t pending() const noexcept;
+
+  // Logits of the latest frame, dense (classes, height, width) of bundle().logits: on a key frame the
+  // network's, on others those of the key frame, carried along the flow. Throws Error(invalid_argument)
+  // before the first frame.
+  void logits(std::vector<float>& out);
 
   [[nodiscard]] const Bundle& bundle() const noexcept;
   [[nodiscard]] Schedule schedule() const noexcept;
   [[nodiscard]] int threads() const noexcept;
+  [[nodiscard]] int queue() const noexcept;
 
  private:
   class Impl;

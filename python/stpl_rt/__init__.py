@@ -3,6 +3,7 @@
     segmenter = stpl_rt.Segmenter("street.bundle", schedule="fixed:5")
     result = segmenter(frame)        # frame: uint8 (H, W, 3) RGB
     result.labels                    # uint8 (H, W), class ids
+    for result in segmenter.stream(frames): ...
 
 Flow, everywhere: it lives on the grid of frame t and points into frame t-1, in pixels of the grid it is stored
 on, channels (dx, dy): ``warped(x, y) = past(x + dx, y + dy)``, bilinear, border-clamped.
@@ -31,7 +32,6 @@ from stpl_rt._core import (
     Network,
     NetworkSpec,
     Result,
-    Segmenter,
     TensorSpec,
     compose_flow,
     dis_flow,
@@ -43,6 +43,7 @@ from stpl_rt._core import (
     warp,
 )
 from stpl_rt.overlay import colorize, overlay
+from stpl_rt.segmenter import Segmenter
 
 __version__: str = _core.__version__
 

@@ -150,13 +150,14 @@ class Bundle:
     @property
     def provenance(self) -> dict[str, Any]: ...
 
-def preprocess(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, format: str = 'rgb', threads: int = 0) -> NDArray[numpy.float32]:
+def preprocess(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, format: str = 'rgb', encoding: str = 'bt601', threads: int = 0) -> NDArray[numpy.float32]:
     """
-    A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr') or (H, W) grey, as the network's input, float32
-    (3, spec.height, spec.width): look-up table, resize, normalise. What Segmenter.push does.
+    A frame, uint8 (H, W, 3) in `format` ('rgb' | 'bgr'), (H, W) grey or (H + H / 2, W) in 'nv12' | 'i420' with
+    its `encoding`, as the network's input, float32 (3, spec.height, spec.width): look-up table, resize,
+    normalise. What Segmenter.push does.
     """
 
-def luma(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, size: tuple[int, int] | None = None, format: str = 'rgb', threads: int = 0) -> NDArray[numpy.uint8]:
+def luma(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, size: tuple[int, int] | None = None, format: str = 'rgb', encoding: str = 'bt601', threads: int = 0) -> NDArray[numpy.uint8]:
     """
     BT.601 luma of the frame before calibration, uint8 (h, w), resized as spec says onto `size` = (h, w)
     (None: the spec's own). What optical flow is computed on.
@@ -252,15 +253,23 @@ class Result:
 
     @property
     def is_key(self) -> bool:
-        """Whether the network ran on this frame."""
+        """Whether the network ran, or, with key_lag, was started on this frame."""
 
     @property
     def key_reason(self) -> str:
-        """Why it ran: 'none', 'first', 'schedule', 'scene_cut' or 'size_change'."""
+        """
+        Why it ran: 'none', 'first', 'schedule', 'drift', 'scene_cut', 'gap' or 'size_change'.
+        """
 
     @property
     def age(self) -> int:
-        """Frames since the key frame; 0 on a key frame."""
+        """Frames since the key frame whose logits are shown."""
+
+    @property
+    def drift(self) -> float:
+        """
+        Of the frames since the key frame, summed: what adaptive schedules go by.
+        """
 
     @property
     def frame_index(self) -> int:
@@ -276,40 +285,73 @@ class Segmenter:
     """
     Segments a live video stream, frame by frame. One Segmenter is one stream.
 
-    path: a bundle's folder. device: 'cpu'. schedule: 'every' | 'fixed:K' | None, the bundle's own. precision:
-    'f32' | 'bf16' | 'f16'. threads: of the network and the kernels; 0: the cores this process may use.
+    bundle: a bundle's folder, or a Bundle: Segmenters of one Bundle share its compiled network.
+    device: 'cpu'. schedule: 'every' | 'fixed:K' | 'adaptive' | 'adaptive:DRIFT[:LONGEST]' | None, the bundle's own.
+    precision: 'f32' | 'bf16' | 'f16'. threads: of the network and the kernels; 0: the cores this process may use.
     confidence: also compute Result.confidence. scene_cuts: answer a cut in the video with a key frame.
-    Raises stpl_rt.Error.
+    key_lag: frames by which the network may be late while propagated labels go on; 0: push() waits for it.
+    queue: frames that submit() takes before the first result is collected. Raises stpl_rt.Error.
     """
 
-    def __init__(self, path: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True) -> None: ...
+    @overload
+    def __init__(self, bundle: Bundle, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, queue: int = 4) -> None: ...
 
-    def push(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb') -> Result:
+    @overload
+    def __init__(self, bundle: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, queue: int = 4) -> None: ...
+
+    def push(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
         """
         Segments the next frame of the stream and returns its Result.
 
-        frame: uint8 (H, W, 3) in `format`, or (H, W) grey; NumPy, PyTorch or any DLPack array on the CPU. Rows may
-        have any stride; only pixels that are not contiguous within a row are copied.
+        frame: uint8 (H, W, 3) in `format`, or (H, W) grey, or (H + H / 2, W) for 'nv12' and 'i420', the planes below
+        each other; NumPy, PyTorch or any DLPack array on the CPU. Rows may have any stride; only pixels that are
+        not contiguous within a row are copied.
         flow: float32 (h, w, 2), the flow of this frame into the one pushed before it, (dx, dy) in pixels of its own
         grid, which may have any size; None: the runtime computes it.
-        format: 'rgb' or 'bgr'.
+        format: 'rgb', 'bgr', 'nv12' or 'i420'. encoding: of the last two: 'bt601', 'bt709', 'bt601_full' or
+        'bt709_full'. timestamp: seconds; where frames are missing by it, the frame is a key frame.
 
         A frame of another size starts the stream anew. Raises TypeError for another element type and stpl_rt.Error
-        for another shape; a frame that is refused leaves the stream as it was.
+        for another shape, or (code 'in_use') while another thread is inside; a frame that is refused leaves the
+        stream as it was.
         """
 
-    def __call__(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb') -> Result:
+    def __call__(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
         """The same as push()."""
+
+    def submit(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> None:
+        """
+        Gives the next frame, with the arguments of push(), to the Segmenter's own thread; waits while `queue` frames
+        are on their way. The frame is copied.
+        """
+
+    def collect(self) -> Result:
+        """
+        Waits for the next result of what was submitted, in the order of the frames; raises what push() would have.
+        """
 
     def reset(self) -> None:
         """Forgets the past: the next frame is a key frame."""
+
+    def logits(self) -> NDArray[numpy.float32]:
+        """
+        float32 (C, h, w): the logits of the latest frame; of a propagated one the key frame's, carried along the flow.
+        """
+
+    @property
+    def pending(self) -> int:
+        """Frames submitted and not collected."""
 
     @property
     def bundle(self) -> Bundle: ...
 
     @property
     def schedule(self) -> str:
-        """'every' or 'fixed:K'."""
+        """As the argument takes it."""
+
+    @property
+    def queue(self) -> int:
+        """Frames that submit() takes before a result is collected."""
 
     @property
     def threads(self) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -258,17 +261,18 @@ def test_labels_own_their_memory(test_bundle: Path, moving_picture: Pixels) -> N
     assert labels.flags.writeable
 
 
-def test_push_lets_other_threads_run_and_takes_calls_from_several(test_bundle: Path, moving_picture: Pixels) -> None:
+def test_push_lets_other_threads_run_and_refuses_a_second(test_bundle: Path) -> None:
     segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
-    expected = [segmenter(frame).labels for frame in moving_picture]
-    shared = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
-    wrong: list[int] = []
+    frame = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), dtype=np.uint8)
+    codes: list[str] = []
 
     def run() -> None:
         for _ in range(20):
-            for index, frame in enumerate(moving_picture):
-                if not np.array_equal(shared(frame).labels, expected[index]):
-                    wrong.append(index)
+            try:
+                segmenter(frame)
+                codes.append("done")
+            except stpl_rt.Error as error:
+                codes.append(error.code)
 
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
@@ -276,8 +280,8 @@ def test_push_lets_other_threads_run_and_takes_calls_from_several(test_bundle: P
     for thread in threads:
         thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads)
-    assert wrong == []
-    assert shared(moving_picture[0]).frame_index == 360
+    assert len(codes) == 60 and set(codes) == {"done", "in_use"}
+    assert segmenter(frame).frame_index == codes.count("done")
 
 
 class SignalStack(ctypes.Structure):
@@ -307,3 +311,157 @@ def test_errors_are_runtime_errors_with_a_code() -> None:
         stpl_rt.InputSpec(0, 4, mean=(0, 0, 0), std=(1, 1, 1))
     assert caught.value.code == "invalid_argument"
     assert "0x4" in str(caught.value)
+
+
+def test_a_stream_gives_the_results_of_push(coarse_bundle: Path, large_moving_picture: Pixels) -> None:
+    one_by_one = stpl_rt.Segmenter(coarse_bundle, schedule="fixed:3", threads=1)
+    expected = [one_by_one(frame) for frame in large_moving_picture]
+    for ahead in (0, 1, 3):
+        segmenter = stpl_rt.Segmenter(coarse_bundle, schedule="fixed:3", threads=1)
+        found = list(segmenter.stream(iter(large_moving_picture), ahead=ahead))
+        assert segmenter.pending == 0
+        assert [r.key_reason for r in found] == [r.key_reason for r in expected]
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_a_stream_that_would_wait_for_itself_is_refused(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, threads=1, queue=2)
+    for ahead in (-1, 2):
+        with pytest.raises(ValueError, match="expected 0 to 1"):
+            next(segmenter.stream(moving_picture, ahead=ahead))
+    assert len(list(segmenter.stream(moving_picture, ahead=1))) == len(moving_picture)
+
+
+def test_a_stream_that_is_left_can_go_on(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, threads=1)
+    for result in segmenter.stream(moving_picture):
+        assert result.frame_index == 0
+        break
+    assert segmenter.pending == 0
+    assert segmenter(moving_picture[0]).frame_index == 2  # one was under way
+
+
+def test_a_stream_raises_what_push_would(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, threads=1)
+    with pytest.raises(TypeError):
+        list(segmenter.stream([moving_picture[0], "no frame"]))
+    assert segmenter.pending == 0
+    with pytest.raises(stpl_rt.Error) as caught:
+        segmenter.collect()
+    assert caught.value.code == "invalid_argument"
+
+
+def test_segmenters_of_one_bundle_say_what_they_say_alone(test_bundle: Path, moving_picture: Pixels) -> None:
+    bundle = stpl_rt.Bundle.open(test_bundle)
+    alone = stpl_rt.Segmenter(test_bundle, threads=1)
+    expected = [alone(frame).labels for frame in moving_picture]
+    streams = [stpl_rt.Segmenter(bundle, threads=1) for _ in range(3)]
+    for t, frame in enumerate(moving_picture):
+        for segmenter in streams:
+            np.testing.assert_array_equal(segmenter(frame).labels, expected[t])
+
+
+def test_adaptive_schedules_and_lag(coarse_bundle: Path, large_moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(coarse_bundle, schedule="adaptive:0:9", threads=1)
+    assert segmenter.schedule == "adaptive:0:9"
+    assert {segmenter(frame).key_reason for frame in large_moving_picture[1:]} == {"first", "drift"}
+    late = stpl_rt.Segmenter(coarse_bundle, schedule="fixed:3", key_lag=1, threads=1)
+    assert [late(frame).age for frame in large_moving_picture[:6]] == [0, 1, 2, 3, 1, 2]
+    with pytest.raises(stpl_rt.Error, match="key_lag"):
+        stpl_rt.Segmenter(coarse_bundle, schedule="every", key_lag=1)
+
+
+def test_missing_frames_are_seen_by_their_timestamps(test_bundle: Path, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:99", threads=1, scene_cuts=False)
+    times = (0.0, 0.1, 0.2, 0.9, 1.0)
+    reasons = [segmenter(f, timestamp=t).key_reason for f, t in zip(moving_picture, times, strict=False)]
+    assert reasons == ["first", "none", "none", "gap", "none"]
+
+
+@pytest.mark.parametrize("layout", ["nv12", "i420"])
+def test_yuv_frames_are_segmented_as_their_colours(layout: str, test_bundle: Path, moving_picture: Pixels) -> None:
+    cv2 = pytest.importorskip("cv2")
+    frame = np.ascontiguousarray(moving_picture[0][: moving_picture[0].shape[0] // 2 * 2])
+    planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
+    height, width = frame.shape[:2]
+    if layout == "nv12":
+        chroma = planes[height:].reshape(2, height // 2, width // 2)
+        packed = np.concatenate([planes[:height], chroma.transpose(1, 2, 0).reshape(height // 2, width)])
+    else:
+        packed = planes
+    colours = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420)
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
+    found, expected = segmenter(packed, format=layout).labels, segmenter(colours).labels
+    assert found.shape == (height, width)
+    assert (found == expected).mean() > 0.995  # OpenCV rounds otherwise
+    prepared = stpl_rt.preprocess(packed, segmenter.bundle.input, format=layout)
+    np.testing.assert_allclose(
+        prepared, stpl_rt.preprocess(colours, segmenter.bundle.input), atol=1.01 / min(segmenter.bundle.input.std)
+    )
+    with pytest.raises(stpl_rt.Error, match="H and W even"):
+        segmenter(packed[:-1], format=layout)
+    with pytest.raises(stpl_rt.Error, match="encoding"):
+        segmenter(packed, format=layout, encoding="rec709")
+
+
+def test_logits_are_the_networks(test_bundle: Path, bundle_maker: ModuleType, moving_picture: Pixels) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
+    segmenter(moving_picture[0])
+    expected = reference_logits(moving_picture[0], bundle_maker)[0].numpy()
+    np.testing.assert_allclose(segmenter.logits(), expected, atol=1e-3)
+
+
+def test_a_forked_child_is_told_to_make_its_own(test_bundle: Path, moving_picture: Pixels) -> None:
+    script = """
+import os, sys
+import numpy as np, stpl_rt
+segmenter = stpl_rt.Segmenter(sys.argv[1], threads=2)
+frame = np.zeros((48, 64, 3), np.uint8)
+segmenter(frame)
+child = os.fork()
+if child == 0:
+    try:
+        segmenter(frame)
+    except stpl_rt.Error as error:
+        assert error.code == "unsupported" and "fork" in str(error)
+        del segmenter
+        sys.exit(7)
+    sys.exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+segmenter(frame)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(test_bundle)], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_interpreter_may_end_with_frames_under_way(test_bundle: Path) -> None:
+    script = """
+import sys
+import numpy as np, stpl_rt
+segmenter = stpl_rt.Segmenter(sys.argv[1], threads=2, queue=8)
+for _ in range(8):
+    segmenter.submit(np.zeros((480, 640, 3), np.uint8))
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(test_bundle)], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_trace_is_written(test_bundle: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+import numpy as np, stpl_rt
+segmenter = stpl_rt.Segmenter(sys.argv[1], schedule="fixed:2", threads=1, scene_cuts=False)
+for _ in range(4):
+    segmenter(np.zeros((48, 64, 3), np.uint8))
+"""
+    file = tmp_path / "trace.json"
+    environment = {**os.environ, "STPL_RT_TRACE": str(file)}
+    subprocess.run([sys.executable, "-c", script, str(test_bundle)], env=environment, timeout=60, check=True)
+    events = json.loads(file.read_text())["traceEvents"]
+    count = {name: sum(event["name"] == name for event in events) for name in ("push", "network", "flow", "sample")}
+    assert count == {"push": 4, "network": 2, "flow": 4, "sample": 4}
+    pushes = [event for event in events if event["name"] == "push"]
+    assert all(event["dur"] > 0 and event["ph"] == "X" for event in pushes)
+    assert [event["ts"] for event in pushes] == sorted(event["ts"] for event in pushes)
+    assert list(tmp_path.iterdir()) == [file]

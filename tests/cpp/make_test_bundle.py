@@ -25,8 +25,17 @@ MEAN = [112.0, 120.0, 128.0]
 STD = [64.0, 64.0, 32.0]
 
 
-def network(width: int, height: int, block: int, *, align_corners: bool) -> onnx.ModelProto:
-    """A 1x1 convolution to four classes, then block averages, or every `block`-th pixel for aligned corners."""
+def network(width: int, height: int, block: int, *, align_corners: bool, fragile: bool = False) -> onnx.ModelProto:
+    """A 1x1 convolution to four classes, then block averages, or every `block`-th pixel for aligned corners.
+
+    A fragile one divides by the mean distance of the input from zero: a frame of the mean colour gives NaN.
+    """
+    image = "scaled" if fragile else "image"
+    scale = [
+        helper.make_node("Abs", ["image"], ["distance"]),
+        helper.make_node("ReduceMean", ["distance"], ["mean"], keepdims=1),
+        helper.make_node("Div", ["image", "mean"], ["scaled"]),
+    ]
     if align_corners:
         out_w, out_h = (width - 1) // block + 1, (height - 1) // block + 1
         reduce = helper.make_node("AveragePool", ["scores"], ["logits"], kernel_shape=[1, 1], strides=[block, block])
@@ -36,7 +45,7 @@ def network(width: int, height: int, block: int, *, align_corners: bool) -> onnx
             "AveragePool", ["scores"], ["logits"], kernel_shape=[block, block], strides=[block, block]
         )
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight", "bias"], ["scores"]), reduce],
+        [*(scale if fragile else []), helper.make_node("Conv", [image, "weight", "bias"], ["scores"]), reduce],
         "segment",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, height, width])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(NAMES), out_h, out_w])],
@@ -47,10 +56,12 @@ def network(width: int, height: int, block: int, *, align_corners: bool) -> onnx
     return model
 
 
-def write_bundle(folder: Path, width: int, height: int, block: int, *, align_corners: bool) -> None:
+def write_bundle(
+    folder: Path, width: int, height: int, block: int, *, align_corners: bool, fragile: bool = False
+) -> None:
     """Writes network and manifest of one test bundle."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = network(width, height, block, align_corners=align_corners)
+    model = network(width, height, block, align_corners=align_corners, fragile=fragile)
     content = model.SerializeToString()
     (folder / "segment.onnx").write_bytes(content)
     shape = [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
@@ -100,6 +111,7 @@ def main() -> None:
     write_bundle(out / "half_pixel", 96, 64, 4, align_corners=False)
     write_bundle(out / "corners", 97, 65, 4, align_corners=True)
     write_bundle(out / "coarse", 320, 192, 8, align_corners=False)
+    write_bundle(out / "fragile", 96, 64, 4, align_corners=False, fragile=True)
     write_external(out / "external")
 
 

@@ -38,7 +38,7 @@ def segment(
         Path | None, typer.Option("--overlay-out", metavar="FILE.mp4", help="Write the labels over the video.")
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", metavar="every|fixed:K", help="The bundle's own where absent.")
+        str | None, typer.Option("--schedule", metavar="every|fixed:K|adaptive", help="The bundle's own where absent.")
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="cpu", help="Where the network runs.")] = "cpu",
     precision: Annotated[str, typer.Option("--precision", metavar="f32|bf16|f16", help="Of the network.")] = "f32",

@@ -60,7 +60,7 @@ std::string joined(const std::vector<Result>& results, const std::string& before
   std::string bytes;
   for (const Result& result : results) {
     bytes += before;
-    bytes.append((result.*map).data.begin(), (result.*map).data.end());
+    bytes.append((result.*map).bytes().begin(), (result.*map).bytes().end());
   }
   return bytes;
 }

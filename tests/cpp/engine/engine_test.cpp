@@ -10,7 +10,7 @@ using nlohmann::json;
 
 std::unique_ptr<Engine> engine_of(const fs::path& bundle, const std::string& device = "cpu",
                                   Precision precision = Precision::f32) {
-  return make_engine(Bundle::open(bundle).segment, device, precision, 1);
+  return compile_network(Bundle::open(bundle).segment, device, precision, 1)->make_engine();
 }
 
 // A picture that fills the network's input, normalised as the manifest says.
@@ -106,7 +106,7 @@ TEST(Engine, RefusesWeightsInAnotherFile) {
   NetworkSpec network = Bundle::open(made_bundle("half_pixel")).segment;
   network.file = made_bundle("external") / "segment.onnx";
   expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "inside the file", "external data"},
-               [&] { (void)make_engine(network, "cpu", Precision::f32, 1); });
+               [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
 }
 
 TEST(Engine, SaysThatANetworkCannotBeRead) {
@@ -115,9 +115,10 @@ TEST(Engine, SaysThatANetworkCannotBeRead) {
   network.file = folder.path() / "segment.onnx";
   write_text(network.file, "no network");
   expect_error(ErrorCode::engine, {"segment.onnx", "OpenVINO"},
-               [&] { (void)make_engine(network, "cpu", Precision::f32, 1); });
+               [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
   network.file = folder.path() / "gone.onnx";
-  expect_error(ErrorCode::io, {"gone.onnx"}, [&] { (void)make_engine(network, "cpu", Precision::f32, 1); });
+  expect_error(ErrorCode::io, {"gone.onnx"},
+               [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
 }
 
 }  // namespace

@@ -72,9 +72,11 @@ struct Pixels {
       case PixelFormat::bgr:
         return row[3 * x + 2 - k];
       case PixelFormat::gray:
-        break;
+        return row[x];
+      default:
+        break;  // YUV: yuv_test.cpp
     }
-    return row[x];
+    return -1;
   }
   std::ptrdiff_t stride;
   std::vector<unsigned char> bytes;

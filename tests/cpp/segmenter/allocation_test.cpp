@@ -40,11 +40,11 @@ void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { s
 namespace stpl_rt::test {
 namespace {
 
-// Allocations of the pushes of propagated frames, after a first round of key and propagated frames.
-int steady_allocations(bool confidence, bool own_flow, int pushes) {
+// Allocations of the pushes after a first round of key and propagated frames.
+int steady_allocations(const std::string& schedule, bool confidence, bool own_flow, int pushes) {
   // One thread: which worker first takes a piece, and grows its scratch memory, is chance.
   Segmenter segmenter(made_bundle("coarse"),
-                      {.schedule = Schedule::fixed(50), .threads = 1, .confidence = confidence});
+                      {.schedule = Schedule::parse(schedule), .threads = 1, .confidence = confidence});
   std::vector<Picture> pictures;
   for (int t = 0; t < 4 + pushes; ++t) pictures.push_back(textured_picture(400, 240, t));
   const std::vector<float> zeros(2 * 20 * 12, 0.F);
@@ -61,10 +61,11 @@ int steady_allocations(bool confidence, bool own_flow, int pushes) {
   return allocations.exchange(0);
 }
 
-TEST(Allocations, APropagatedFrameAllocatesItsResultAlone) {
-  EXPECT_EQ(steady_allocations(false, true, 10), 10);
-  EXPECT_EQ(steady_allocations(true, true, 10), 20);
-  EXPECT_EQ(steady_allocations(false, false, 10), 10);
+TEST(Allocations, APropagatedFrameAllocatesNothing) {
+  EXPECT_EQ(steady_allocations("fixed:50", false, true, 10), 0);
+  EXPECT_EQ(steady_allocations("fixed:50", true, true, 10), 0);
+  EXPECT_EQ(steady_allocations("fixed:50", false, false, 10), 0);
+  EXPECT_EQ(steady_allocations("adaptive:99:50", true, true, 10), 0);
 }
 
 }  // namespace

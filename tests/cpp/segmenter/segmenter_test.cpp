@@ -45,18 +45,18 @@ TEST_P(KeyFrames, LabelsAndConfidenceAreTheReferences) {
   Segmenter segmenter(made_bundle(c.bundle), options("every"));
   const Picture picture = textured_picture(c.frame_width, c.frame_height);
   const Result result = segmenter.push(picture.frame());
-  ASSERT_EQ(result.labels.width, c.frame_width);
-  ASSERT_EQ(result.labels.height, c.frame_height);
+  ASSERT_EQ(result.labels.width(), c.frame_width);
+  ASSERT_EQ(result.labels.height(), c.frame_height);
   const Reference reference(picture, c.in_width, c.in_height, c.corners);
   expect_labels(result.labels, reference);
   std::array<int, Reference::kClasses> seen{};
-  for (const std::uint8_t label : result.labels.data) ++seen.at(label);
+  for (const std::uint8_t label : result.labels.bytes()) ++seen.at(label);
   for (const int count : seen) EXPECT_GT(count, 50);  // else the comparison says little
   int worst = 0;
   for (int y = 0; y < c.frame_height; ++y) {
     for (int x = 0; x < c.frame_width; ++x) {
       const double expected = 255 * Reference::softmax_max(reference.at(x, y));
-      const int found = result.confidence.data[static_cast<std::size_t>(y * c.frame_width + x)];
+      const int found = result.confidence.at(x, y);
       worst = std::max(worst, static_cast<int>(std::lround(std::abs(found - expected))));
     }
   }
@@ -86,9 +86,9 @@ TEST(Segmenter, TakesAllFormatsAndStrides) {
   }
   const Frame in_bgr = {
       .data = bgr.data(), .width = 96, .height = 64, .stride = 300, .format = PixelFormat::bgr};
-  EXPECT_EQ(segmenter.push(in_bgr).labels.data, expected.labels.data);
+  EXPECT_EQ(segmenter.push(in_bgr).labels, expected.labels);
   const Frame upwards = {.data = flipped.data() + 63 * 288, .width = 96, .height = 64, .stride = -288};
-  EXPECT_EQ(segmenter.push(upwards).labels.data, expected.labels.data);
+  EXPECT_EQ(segmenter.push(upwards).labels, expected.labels);
 
   Picture gray(96, 64);
   std::vector<std::uint8_t> one_channel(96 * 64);
@@ -97,7 +97,7 @@ TEST(Segmenter, TakesAllFormatsAndStrides) {
     for (std::size_t c = 0; c < 3; ++c) gray.rgb[3 * i + c] = one_channel[i];
   }
   const Frame in_gray = {.data = one_channel.data(), .width = 96, .height = 64, .format = PixelFormat::gray};
-  EXPECT_EQ(segmenter.push(in_gray).labels.data, segmenter.push(gray.frame()).labels.data);
+  EXPECT_EQ(segmenter.push(in_gray).labels, segmenter.push(gray.frame()).labels);
 }
 
 TEST(Segmenter, AppliesTheLookUpTable) {
@@ -191,7 +191,7 @@ TEST(Segmenter, FollowsMotionByItsOwnFlow) {
         const Reference::Scores s = truth.at(x, y);
         if (Reference::margin(s) < 0.2) continue;
         ++all;
-        if (result.labels.data[static_cast<std::size_t>(y * 320 + x)] == Reference::label(s)) ++right;
+        if (result.labels.at(x, y) == Reference::label(s)) ++right;
       }
     }
     ASSERT_GT(all, 20000);
@@ -206,9 +206,9 @@ TEST(Segmenter, PixelsFromOutsideTheKeyHaveNoConfidence) {
   const Result result = segmenter.push(textured_picture(320, 192, 20).frame(), flow.view());
   double inside = 0;
   for (int y = 0; y < 192; ++y) {
-    for (int x = 0; x < 280; ++x) inside += result.confidence.data[static_cast<std::size_t>(y * 320 + x)];
+    for (int x = 0; x < 280; ++x) inside += result.confidence.at(x, y);
     for (int x = 304; x < 320; ++x) {
-      ASSERT_LE(result.confidence.data[static_cast<std::size_t>(y * 320 + x)], 8) << x << ", " << y;
+      ASSERT_LE(result.confidence.at(x, y), 8) << x << ", " << y;
     }
   }
   EXPECT_GT(inside / (192 * 280), 100);
@@ -216,7 +216,7 @@ TEST(Segmenter, PixelsFromOutsideTheKeyHaveNoConfidence) {
 
 TEST(Segmenter, ConfidenceIsOffByDefault) {
   Segmenter segmenter(made_bundle("half_pixel"));
-  EXPECT_TRUE(segmenter.push(textured_picture(96, 64).frame()).confidence.data.empty());
+  EXPECT_TRUE(segmenter.push(textured_picture(96, 64).frame()).confidence.empty());
 }
 
 TEST(Segmenter, ResetStartsAnewAndKeepsCounting) {
@@ -233,8 +233,8 @@ TEST(Segmenter, ResetStartsAnewAndKeepsCounting) {
     Segmenter fresh(made_bundle("coarse"), options("fixed:9"));
     fresh.push(key.frame());
     const Result expected = fresh.push(textured_picture(320, 192, 2, 0, round).frame());
-    EXPECT_EQ(result.labels.data, expected.labels.data);
-    EXPECT_EQ(result.confidence.data, expected.confidence.data);
+    EXPECT_EQ(result.labels, expected.labels);
+    EXPECT_EQ(result.confidence, expected.confidence);
     segmenter.reset();
     if (round == 1) segmenter.reset();
   }
@@ -253,8 +253,8 @@ TEST(Segmenter, TwoKeysInARowLeaveNoStalePyramid) {
   fresh.push(textured_picture(320, 192, 0, 0, 3).frame());
   const Result expected = fresh.push(textured_picture(320, 192, 3, 1, 3).frame());
   EXPECT_EQ(found.age, 1);
-  EXPECT_EQ(found.labels.data, expected.labels.data);
-  EXPECT_EQ(found.confidence.data, expected.confidence.data);
+  EXPECT_EQ(found.labels, expected.labels);
+  EXPECT_EQ(found.confidence, expected.confidence);
 }
 
 TEST(Segmenter, ANewSizeOrFormatStartsAnew) {
@@ -264,7 +264,7 @@ TEST(Segmenter, ANewSizeOrFormatStartsAnew) {
   const Picture larger = textured_picture(400, 240);
   Result result = segmenter.push(larger.frame());
   EXPECT_EQ(result.key_reason, KeyReason::size_change);
-  EXPECT_EQ(result.labels.width, 400);
+  EXPECT_EQ(result.labels.width(), 400);
   expect_labels(result.labels, Reference(larger, 320, 192, false));
   EXPECT_EQ(segmenter.push(larger.frame()).age, 1);
   Frame bgr = larger.frame();
@@ -325,8 +325,8 @@ TEST(Segmenter, RefusedInputLeavesTheStreamAsItWas) {
     const Result found = hurt.push(next.frame()), expected = spared.push(next.frame());
     EXPECT_EQ(found.frame_index, static_cast<std::uint64_t>(t));
     EXPECT_EQ(found.age, t);
-    EXPECT_EQ(found.labels.data, expected.labels.data);
-    EXPECT_EQ(found.confidence.data, expected.confidence.data);
+    EXPECT_EQ(found.labels, expected.labels);
+    EXPECT_EQ(found.confidence, expected.confidence);
   }
 }
 
@@ -341,8 +341,7 @@ TEST(Segmenter, LetterboxPropagatesInsideTheContent) {
   int wrong = 0;
   for (int y = 0; y < 192; ++y) {
     for (int x = 0; x + 16 < 184; ++x) {
-      if (second.labels.data[static_cast<std::size_t>(y * 192 + x)] !=
-          first.labels.data[static_cast<std::size_t>(y * 192 + x + 16)]) {
+      if (second.labels.at(x, y) != first.labels.at(x + 16, y)) {
         ++wrong;
       }
     }
@@ -355,7 +354,7 @@ TEST(Segmenter, TinyFramesPass) {
   for (const int size : {1, 2, 3}) {
     const Picture picture = textured_picture(size, size);
     for (int t = 0; t < 4; ++t) {
-      EXPECT_EQ(segmenter.push(picture.frame()).labels.data.size(), static_cast<std::size_t>(size * size));
+      EXPECT_EQ(segmenter.push(picture.frame()).labels.size(), static_cast<std::size_t>(size * size));
     }
   }
 }
@@ -380,8 +379,8 @@ TEST(Segmenter, ResultDoesNotDependOnThreads) {
   for (int t = 0; t < 5; ++t) {
     const Picture picture = textured_picture(333, 201, 2 * t, t);
     const Result x = a.push(picture.frame()), y = b.push(picture.frame());
-    EXPECT_EQ(x.labels.data, y.labels.data);
-    EXPECT_EQ(x.confidence.data, y.confidence.data);
+    EXPECT_EQ(x.labels, y.labels);
+    EXPECT_EQ(x.confidence, y.confidence);
   }
 }
 

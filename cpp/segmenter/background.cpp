@@ -1,0 +1,119 @@
+#include "segmenter/background.h"
+
+#include <stpl_rt/error.h>
+
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "ops/frame_copy.h"
+#include "segmenter/external_flow.h"
+
+namespace stpl_rt {
+
+Background::Background(Stream& stream, int most) : stream_(stream), most_(static_cast<std::size_t>(most)) {
+  for (auto* list : {&free_, &waiting_, &done_}) list->reserve(most_);
+}
+
+Background::~Background() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Background::submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
+                        bool wait) {
+  check_pushed(frame);
+  if (info.flow) check_external_flow(*info.flow);
+  std::unique_ptr<Item> item;
+  {
+    std::unique_lock lock(mutex_);
+    if (!wait && in_flight_ >= most_) return false;
+    changed_.wait(lock, [&] { return in_flight_ < most_; });
+    start_thread();
+    ++in_flight_;
+    if (!free_.empty()) {
+      item = std::move(free_.back());
+      free_.pop_back();
+    }
+  }
+  try {
+    if (!item) item = std::make_unique<Item>();
+    item->frame = owner ? frame : copy_frame(frame, item->pixels);
+    item->info = info;
+    if (info.flow) item->info.flow = copy_flow(*info.flow, item->flow);
+    item->owner = std::move(owner);
+  } catch (...) {
+    {
+      const std::lock_guard lock(mutex_);
+      --in_flight_;
+    }
+    changed_.notify_all();
+    throw;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(item));
+  }
+  changed_.notify_all();
+  return true;
+}
+
+void Background::start_thread() {
+  if (thread_.joinable()) return;
+  try {
+    thread_ = std::thread([this] { work(); });
+  } catch (const std::system_error& error) {
+    throw Error(ErrorCode::internal, std::string("cannot start a thread: ") + error.what());
+  }
+}
+
+Result Background::collect() {
+  std::unique_lock lock(mutex_);
+  if (in_flight_ == 0) {
+    throw Error(ErrorCode::invalid_argument, "collect: expected a submitted frame, found none on its way");
+  }
+  changed_.wait(lock, [&] { return !done_.empty() || in_flight_ == 0; });
+  if (in_flight_ == 0)
+    throw Error(ErrorCode::invalid_argument, "collect: the submitted frame could not be copied");
+  std::unique_ptr<Item> item = std::move(done_.front());
+  done_.erase(done_.begin());
+  --in_flight_;
+  Result result = std::exchange(item->result, {});
+  const std::exception_ptr failure = std::exchange(item->failure, nullptr);
+  free_.push_back(std::move(item));
+  lock.unlock();
+  changed_.notify_all();
+  if (failure) std::rethrow_exception(failure);
+  return result;
+}
+
+std::size_t Background::pending() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return in_flight_;
+}
+
+void Background::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [&] { return stop_ || !waiting_.empty(); });
+    if (stop_) return;
+    std::unique_ptr<Item> item = std::move(waiting_.front());
+    waiting_.erase(waiting_.begin());
+    lock.unlock();
+    try {
+      item->result = stream_.push(item->frame, item->info);
+    } catch (...) {
+      item->failure = std::current_exception();
+    }
+    item->owner.reset();
+    lock.lock();
+    done_.push_back(std::move(item));
+    changed_.notify_all();
+  }
+}
+
+}  // namespace stpl_rt

@@ -1,0 +1,61 @@
+// Frames in, results out, the work done by a thread in between.
+#pragma once
+
+#include <stpl_rt/segmenter.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/image.h"
+#include "segmenter/stream.h"
+
+namespace stpl_rt {
+
+// A bounded queue before a stream. One thread submits, one collects. The thread is started by the first
+// frame.
+class Background {
+ public:
+  Background(Stream& stream, int most);
+  // Lets the frame in hand end; what waits is dropped.
+  ~Background();
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+
+  // See Segmenter. Refuses what cannot be copied (Error invalid_argument); all else is refused at collect().
+  bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner, bool wait);
+  Result collect();
+  [[nodiscard]] std::size_t pending() const noexcept;
+
+ private:
+  // A frame on its way, with room for its pixels and flow that is used again.
+  struct Item {
+    Frame frame;
+    FrameInfo info;
+    std::shared_ptr<const void> owner;
+    AlignedBuffer<std::uint8_t> pixels;
+    AlignedBuffer<float> flow;
+    Result result;
+    std::exception_ptr failure;
+  };
+
+  void start_thread();
+  void work();
+
+  Stream& stream_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::unique_ptr<Item>> free_;
+  std::vector<std::unique_ptr<Item>> waiting_;
+  std::vector<std::unique_ptr<Item>> done_;
+  std::size_t in_flight_ = 0;  // submitted and not collected
+  const std::size_t most_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace stpl_rt

@@ -1,0 +1,55 @@
+"""A stream of frames as a Python loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from stpl_rt import _core
+
+
+class Segmenter(_core.Segmenter):
+    __doc__ = _core.Segmenter.__doc__
+
+    def stream(
+        self,
+        frames: Iterable[Any],
+        *,
+        format: str = "rgb",  # noqa: A002 (push's name)
+        encoding: str = "bt601",
+        ahead: int = 1,
+    ) -> Iterator[_core.Result]:
+        """Results of ``frames``, in their order, segmented in the background while the loop's body runs.
+
+            for result in segmenter.stream(stpl_rt.video.read_frames("drive.mp4")):
+                show(result.labels)
+
+        Args:
+            frames: what :meth:`push` takes, each of them.
+            format, encoding: of the frames, as in :meth:`push`.
+            ahead: frames taken from ``frames`` before the first result is waited for, less than ``queue``; 0: one
+                after the other.
+
+        Raises:
+            stpl_rt.Error: what :meth:`push` would have raised, in the frame's place. The results of frames that were
+                taken ahead are dropped then, as where the loop is left.
+        """
+        if not 0 <= ahead < self.queue:
+            raise ValueError(f"ahead: expected 0 to {self.queue - 1}, less than the Segmenter's queue; found {ahead}")
+        try:
+            for frame in frames:
+                self.submit(frame, format=format, encoding=encoding)
+                if self.pending > ahead:
+                    yield self.collect()
+            while self.pending:
+                yield self.collect()
+        finally:
+            self._drop_pending()
+
+    def _drop_pending(self) -> None:
+        """What a loop that was left early had submitted; the stream has gone on by those frames."""
+        while self.pending:
+            try:
+                self.collect()
+            except _core.Error:
+                continue
