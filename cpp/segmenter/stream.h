@@ -66,6 +66,7 @@ class Stream {
   const bool scene_cuts_;
   const int key_lag_;
   ThreadPool pool_;
+  std::shared_ptr<const CompiledNetwork> network_;  // as long as it is held, other streams find it
   std::unique_ptr<Engine> engine_;
   const Size grid_;  // of luma and flow
   BytePool maps_;

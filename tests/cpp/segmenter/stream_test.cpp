@@ -273,6 +273,25 @@ TEST(Streams, AloneAndBesideOthersAStreamSaysTheSame) {
   for (std::size_t i = 0; i < videos.size(); ++i) expect_same(expected[i], found[i]);
 }
 
+TEST(Streams, OfOneBundleShareTheCompiledNetwork) {
+  const TemporaryFolder folder;
+  const fs::path copy = changed_bundle(folder, "coarse", [](nlohmann::json&) {});
+  const Bundle bundle = Bundle::open(copy);
+  SegmenterOptions options = with("every");
+  {
+    Segmenter first(bundle, options);
+    fs::remove(copy / "segment.onnx");  // compiled once, it is not read again
+    Segmenter second(bundle, options);
+    const Picture picture = textured_picture(320, 192);
+    EXPECT_EQ(first.push(picture.frame()).labels, second.push(picture.frame()).labels);
+    options.threads = 1;  // another network
+    expect_error(ErrorCode::io, {"segment.onnx"}, [&] { Segmenter third(bundle, options); });
+    options.threads = 2;
+  }
+  // With the last of its streams it is gone.
+  expect_error(ErrorCode::io, {"segment.onnx"}, [&] { Segmenter fourth(bundle, options); });
+}
+
 TEST(Streams, TwoThreadsInOneGetAnError) {
   Segmenter segmenter(made_bundle("coarse"), with("every"));
   const Picture picture = textured_picture(1600, 1200);
