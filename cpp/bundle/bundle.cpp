@@ -10,6 +10,7 @@
 
 #include "bundle/json_field.h"
 #include "bundle/shared_networks.h"
+#include "core/image.h"
 #include "core/sha256.h"
 
 namespace stpl_rt {
@@ -19,7 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr int kSchemaVersion = 1;
 constexpr std::uintmax_t kMaxManifestBytes = 4U << 20;  // real ones are under 10 kB; the rest is provenance
-constexpr int kMaxSide = 16384;
 constexpr std::int64_t kMaxLogits = std::int64_t{1} << 30;  // values, 4 GiB
 constexpr std::size_t kMaxName = 256;
 constexpr std::int64_t kIgnoreId = 255;

@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "cli/arguments.h"
+#include "core/image.h"
 
 namespace stpl_rt::cli {
 namespace {
 
-constexpr int kMaxSide = 16384;
 constexpr std::size_t kMaxLine = 4096;
 
 int parse_side(const std::string& name, const std::string& token) {

@@ -11,6 +11,9 @@
 
 namespace stpl_rt {
 
+// No frame, flow or network's image is longer; what says it is, is taken for a fault.
+inline constexpr int kMaxSide = 16384;
+
 struct Size {
   int width = 0;
   int height = 0;

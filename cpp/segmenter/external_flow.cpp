@@ -5,10 +5,10 @@
 #include <cstdlib>
 #include <string>
 
+#include "core/image.h"
+
 namespace stpl_rt {
 namespace {
-
-constexpr int kMaxSide = 16384;
 
 [[noreturn]] void refuse(const std::string& expected, const std::string& found) {
   throw Error(ErrorCode::invalid_argument, "flow: expected " + expected + ", found " + found);

@@ -16,8 +16,6 @@
 namespace stpl_rt {
 namespace {
 
-constexpr int kMaxSide = 16384;
-
 int checked_lag(int lag, const Schedule& schedule) {
   if (lag == 0) return 0;
   if (lag < 0 || lag >= schedule.interval()) {
@@ -152,12 +150,14 @@ void Stream::adopt_if_due(Timing& timing) {
   std::swap(shown_, pending_.way);
 }
 
+void Stream::prepare_input(const Frame& frame, Timing& timing) {
+  const Stopwatch stage("preprocess", timing.preprocess_ms);
+  preprocess(frame, bundle_.input, engine_->input().data(), pool_);
+}
+
 void Stream::show_key(const Frame& frame, const Geometry& geometry, Result& result) {
   drop_pending();
-  {
-    const Stopwatch stage("preprocess", result.timing.preprocess_ms);
-    preprocess(frame, bundle_.input, engine_->input().data(), pool_);
-  }
+  prepare_input(frame, result.timing);
   LogitsView logits;
   {
     const Stopwatch stage("network", result.timing.network_ms);
@@ -179,10 +179,7 @@ void Stream::show_propagated(const Frame& frame, const Geometry& geometry, Resul
 }
 
 void Stream::start_network(const Frame& frame, Timing& timing) {
-  {
-    const Stopwatch stage("preprocess", timing.preprocess_ms);
-    preprocess(frame, bundle_.input, engine_->input().data(), pool_);
-  }
+  prepare_input(frame, timing);
   const Stopwatch stage("start the network", timing.network_ms);
   engine_->start();
 }

@@ -49,6 +49,7 @@ class Stream {
   KeyReason follow(const Frame& frame, const FrameInfo& info);
   [[nodiscard]] bool is_adoption_due() const noexcept;
   void adopt_if_due(Timing& timing);
+  void prepare_input(const Frame& frame, Timing& timing);
   void show_key(const Frame& frame, const Geometry& geometry, Result& result);
   void show_propagated(const Frame& frame, const Geometry& geometry, Result& result);
   void start_network(const Frame& frame, Timing& timing);

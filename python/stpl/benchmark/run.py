@@ -238,9 +238,9 @@ def _run_score(method: str, seed: int, record: dict[str, Any]) -> RunScore:
         return RunScore(method, seed, selected, selected, selected)
     last = by_step[max(by_step)]
     best = max(sorted(by_step), key=lambda step: by_step[step]["miou"])
-    if selected["miou"] > by_step[best]["miou"]:  # what training started from, which is no snapshot
-        return RunScore(method, seed, selected, last, selected)
-    return RunScore(method, seed, selected, last, by_step[best], best)
+    if by_step[best]["miou"] >= selected["miou"]:
+        return RunScore(method, seed, selected, last, by_step[best], best)
+    return RunScore(method, seed, selected, last, selected)  # what training started from, which is no snapshot
 
 
 def _require_classes(checkpoint: Checkpoint, benchmark: Benchmark) -> None:

@@ -65,8 +65,9 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], blend: fl
         assert layer.num_batches_tracked is not None
         seen = bool(layer.num_batches_tracked > 0)
         changed += seen
-        _mean(layer).lerp_(mean, 1.0 - blend if seen else 1.0)
-        _variance(layer).lerp_(variance, 1.0 - blend if seen else 1.0)
+        kept = 1.0 - blend if seen else 1.0
+        _mean(layer).lerp_(mean, kept)
+        _variance(layer).lerp_(variance, kept)
         layer.momentum = momentum
     model.train(training)
     return changed

@@ -17,7 +17,7 @@ content
 
 A snapshot that leaps is taken back and training goes on from the last accepted one at a lower rate; one that has
 drifted ends the training. Where nothing is accepted, the model that training started from is the result. The
-measurements behind the thresholds are in BENCHMARKS.md ("Guard").
+measurements behind the thresholds are in BENCHMARKS.md ("The guard on …").
 """
 
 from __future__ import annotations

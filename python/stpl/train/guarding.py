@@ -146,16 +146,17 @@ def why_nothing_helps(
     """Why this video cannot teach ``source`` anything, not even its statistics; None where it can."""
     spec, indices = source.input.spec(), _spread(target, config)
     frames = [target.frame(index) for index in indices]
+    too_little = "the video shows too little: {} (a covered lens, a wall, one surface?); the source model is kept"
     contrast = video_contrast([stpl_rt.luma(frame, CELLS) for frame in frames])
+    if contrast < config.contrast:  # padding with zeros gives even a black frame features that vary, if it is small
+        return too_little.format(f"its frames have a contrast of {contrast:.2f}, less than {config.contrast:g}")
     prepared = (torch.from_numpy(stpl_rt.preprocess(frame, spec))[None].to(device) for frame in frames)
     content = video_content(source.build().to(device), prepared)
-    if contrast < config.contrast:  # padding with zeros gives even a black frame features that vary, if it is small
-        found = f"its frames have a contrast of {contrast:.2f}, less than {config.contrast:g}"
-    elif content is not None and content < config.content:
-        found = f"its features vary {content:.2f} times as much as the network expects, less than {config.content:g}"
-    else:
-        return None
-    return f"the video shows too little: {found} (a covered lens, a wall, one surface?); the source model is kept"
+    if content is not None and content < config.content:
+        return too_little.format(
+            f"its features vary {content:.2f} times as much as the network expects, less than {config.content:g}"
+        )
+    return None
 
 
 def why_not_train(config: GuardConfig, target: VideoDataset) -> str | None:

@@ -12,10 +12,10 @@ from stpl.train.config import AdaptConfig
 def build_objective(config: AdaptConfig, model: nn.Module, input_size: tuple[int, int]) -> Objective:
     """The training objective of ``config.method`` for ``model``, which training starts from.
 
+    Each is imported where it is used: a run depends on its own method's code and on no other's.
+
     Args:
         input_size: height and width of the images it is trained on.
-
-    Each is imported where it is used: a run depends on its own method's code and on no other's.
 
     Raises:
         ValueError: a method that trains nothing.
