@@ -149,6 +149,8 @@ void register_bundle(nb::module_& m) {
       .def_ro("input", &Bundle::input)
       .def_ro("logits", &Bundle::logits)
       .def_ro("segment", &Bundle::segment)
+      .def_ro("fuse", &Bundle::fuse, "Of accel mode; None where the bundle has none.")
+      .def_ro("update", &Bundle::update, "Of accel mode; None where the bundle has none.")
       .def_ro("directory", &Bundle::directory)
       .def_prop_ro("default_schedule", [](const Bundle& self) { return self.default_schedule.to_string(); })
       .def_prop_ro(

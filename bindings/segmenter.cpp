@@ -137,7 +137,7 @@ class PythonSegmenter {
 template <class Source>
 void init_segmenter(PythonSegmenter* self, const Source& bundle, std::string device,
                     const std::optional<std::string>& schedule, const std::string& precision, int threads,
-                    bool confidence, bool scene_cuts, int key_lag, int queue) {
+                    bool confidence, bool scene_cuts, int key_lag, bool fuse, bool update, int queue) {
   const SegmenterOptions options{.device = std::move(device),
                                  .schedule = parse_schedule(schedule),
                                  .precision = parse_precision(precision),
@@ -145,6 +145,8 @@ void init_segmenter(PythonSegmenter* self, const Source& bundle, std::string dev
                                  .confidence = confidence,
                                  .scene_cuts = scene_cuts,
                                  .key_lag = key_lag,
+                                 .fuse = fuse,
+                                 .update = update,
                                  .queue = queue};
   const nb::gil_scoped_release release;
   new (self) PythonSegmenter(bundle, options);
@@ -185,6 +187,9 @@ constexpr const char* kSegmenterDoc =
     "confidence: also compute Result.confidence. scene_cuts: answer a cut in the video with a key frame.\n"
     "key_lag: frames by which the network may be late while propagated labels go on; 0: push() waits for "
     "it.\n"
+    "fuse, update: accel mode, where the bundle has those networks: fuse key frames with what was carried to "
+    "them;\n"
+    "correct what was carried to the frames between.\n"
     "queue: frames that submit() takes before the first result is collected. Raises stpl_rt.Error.";
 
 void register_result(nb::module_& m) {
@@ -219,7 +224,7 @@ void register_segmenter(nb::module_& m) {
   const auto construct = [](auto& cls, auto init) {
     cls.def("__init__", init, "bundle"_a, nb::kw_only(), "device"_a = "cpu", "schedule"_a = nb::none(),
             "precision"_a = "f32", "threads"_a = 0, "confidence"_a = false, "scene_cuts"_a = true,
-            "key_lag"_a = 0, "queue"_a = 4);
+            "key_lag"_a = 0, "fuse"_a = false, "update"_a = false, "queue"_a = 4);
   };
   nb::class_<PythonSegmenter> cls(m, "Segmenter", kSegmenterDoc);
   construct(cls, &init_segmenter<Bundle>);

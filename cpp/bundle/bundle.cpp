@@ -115,9 +115,10 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text.str();
 }
 
-// The one tensor that `field` must list, with the shape that the rest of the manifest calls for.
-TensorSpec read_tensor(const JsonField& field, const std::vector<std::int64_t>& expected_shape) {
-  const JsonField element = field.array(1, 1).front();
+using Shape = std::vector<std::int64_t>;
+
+// A tensor, with the shape that the rest of the manifest calls for.
+TensorSpec read_tensor(const JsonField& element, const Shape& expected_shape) {
   element.object({"name", "shape", "type"});
   TensorSpec tensor;
   tensor.name = element.at("name").text(kMaxName);
@@ -132,6 +133,16 @@ TensorSpec read_tensor(const JsonField& field, const std::vector<std::int64_t>& 
   (void)type.choice({"float32"});
   tensor.type = "float32";
   return tensor;
+}
+
+// The tensors that `field` must list, in this order.
+std::vector<TensorSpec> read_tensors(const JsonField& field, const std::vector<Shape>& expected_shapes) {
+  std::vector<TensorSpec> tensors;
+  const std::vector<JsonField> elements = field.array(expected_shapes.size(), expected_shapes.size());
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    tensors.push_back(read_tensor(elements[i], expected_shapes[i]));
+  }
+  return tensors;
 }
 
 // A file of the bundle by its relative name. The name is untrusted: neither it nor a link may lead outside.
@@ -160,16 +171,15 @@ std::string read_hash(const JsonField& field) {
   return hash;
 }
 
-NetworkSpec read_segment(const JsonField& field, const Bundle& bundle) {
+NetworkSpec read_network(const JsonField& field, const std::string& name, const std::vector<Shape>& inputs,
+                         const Shape& output, const fs::path& directory) {
   field.object({"file", "sha256", "inputs", "outputs"});
   NetworkSpec network;
-  network.name = "segment";
-  const auto classes = static_cast<std::int64_t>(bundle.classes.size());
-  network.inputs = {read_tensor(field.at("inputs"), {1, 3, bundle.input.height, bundle.input.width})};
-  network.outputs = {
-      read_tensor(field.at("outputs"), {1, classes, bundle.logits.height, bundle.logits.width})};
+  network.name = name;
+  network.inputs = read_tensors(field.at("inputs"), inputs);
+  network.outputs = read_tensors(field.at("outputs"), {output});
   network.sha256 = read_hash(field.at("sha256"));
-  network.file = resolve(field.at("file"), bundle.directory);
+  network.file = resolve(field.at("file"), directory);
   const std::string hash = sha256_file(network.file);
   if (hash != network.sha256) {
     field.at("file").fail(
@@ -177,6 +187,20 @@ NetworkSpec read_segment(const JsonField& field, const Bundle& bundle) {
         network.file.filename().string() + " with " + hash + "; it is damaged or not the one exported");
   }
   return network;
+}
+
+void read_networks(const JsonField& field, Bundle& bundle) {
+  field.object({"segment", "fuse", "update"});
+  const Shape image{1, 3, bundle.input.height, bundle.input.width};
+  const Shape logits{1, static_cast<std::int64_t>(bundle.classes.size()), bundle.logits.height,
+                     bundle.logits.width};
+  bundle.segment = read_network(field.at("segment"), "segment", {image}, logits, bundle.directory);
+  if (const auto fuse = field.find("fuse")) {
+    bundle.fuse = read_network(*fuse, "fuse", {logits, logits}, logits, bundle.directory);
+  }
+  if (const auto update = field.find("update")) {
+    bundle.update = read_network(*update, "update", {image, logits}, logits, bundle.directory);
+  }
 }
 
 Schedule read_schedule(const JsonField& field) {
@@ -226,9 +250,7 @@ Bundle Bundle::open(const fs::path& directory) {
     if (!provenance->value().is_object()) provenance->fail("an object");
     bundle.provenance_json = provenance->value().dump();
   }
-  const JsonField networks = root.at("networks");
-  networks.object({"segment"});
-  bundle.segment = read_segment(networks.at("segment"), bundle);
+  read_networks(root.at("networks"), bundle);
   return bundle;
 }
 

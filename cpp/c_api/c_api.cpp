@@ -153,6 +153,8 @@ stpl_rt::SegmenterOptions to_options(const stpl_options* given) {
   out.confidence = options.confidence != 0;
   out.scene_cuts = options.scene_cuts != 0;
   out.key_lag = options.key_lag;
+  out.fuse = options.fuse != 0;
+  out.update = options.update != 0;
   out.queue = options.queue;
   return out;
 }
@@ -275,6 +277,12 @@ int stpl_bundle_logits_height(const stpl_bundle* bundle) {
 int stpl_bundle_align_corners(const stpl_bundle* bundle) {
   return bundle != nullptr && bundle->bundle.logits.align_corners ? 1 : 0;
 }
+int stpl_bundle_has_fuse(const stpl_bundle* bundle) {
+  return bundle != nullptr && bundle->bundle.fuse ? 1 : 0;
+}
+int stpl_bundle_has_update(const stpl_bundle* bundle) {
+  return bundle != nullptr && bundle->bundle.update ? 1 : 0;
+}
 int stpl_bundle_ignore_id(const stpl_bundle* bundle) {
   return bundle != nullptr ? bundle->bundle.ignore_id : 255;
 }
@@ -291,6 +299,8 @@ stpl_options stpl_default_options(void) {
   options.confidence = defaults.confidence ? 1 : 0;
   options.scene_cuts = defaults.scene_cuts ? 1 : 0;
   options.key_lag = defaults.key_lag;
+  options.fuse = defaults.fuse ? 1 : 0;
+  options.update = defaults.update ? 1 : 0;
   options.queue = defaults.queue;
   return options;
 }

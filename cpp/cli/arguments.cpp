@@ -25,6 +25,8 @@ Options:
   --threads N                threads of network and kernels (default: the cores this process may use)
   --device cpu               where the network runs (default: cpu)
   --no-scene-cuts            do not look for cuts in the video
+  --fuse                     fuse key frames with what was carried to them, where the bundle can
+  --update                   correct what was carried to the frames between, where the bundle can
   --labels FILE|-            write the class ids, one byte a pixel, at the video's size
   --confidence FILE|-        write the confidences (0 to 255) in the same way
   --format raw|pgm|y4m       of labels and confidences: bare bytes, a PGM image a frame, mono Y4M (default: raw)
@@ -78,7 +80,7 @@ const std::map<std::string, Setter, std::less<>>& valued_options() {
 }
 
 [[noreturn]] void refuse_option(const std::string& name) {
-  std::vector<std::string_view> known = {"--no-scene-cuts", "--help"};
+  std::vector<std::string_view> known = {"--no-scene-cuts", "--fuse", "--update", "--help"};
   for (const auto& [option, unused] : valued_options()) known.emplace_back(option);
   throw UserError("expected an option of stpl-segment, found \"" + name + "\"; " + suggest(name, known));
 }
@@ -88,6 +90,8 @@ std::size_t apply_option(const std::vector<std::string>& words, std::size_t i, A
   const std::string& word = words[i];
   if (word == "--help" || word == "-h") return arguments.help = true, 1;
   if (word == "--no-scene-cuts") return arguments.options.scene_cuts = false, 1;
+  if (word == "--fuse") return arguments.options.fuse = true, 1;
+  if (word == "--update") return arguments.options.update = true, 1;
   const std::size_t equals = word.find('=');
   const std::string name = word.substr(0, equals);
   const auto option = valued_options().find(name);

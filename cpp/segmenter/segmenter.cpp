@@ -64,7 +64,7 @@ class Segmenter::Impl {
       : bundle_(std::move(bundle)),
         options_(checked(options)),
         schedule_(options_.schedule.value_or(bundle_.default_schedule)),
-        stream_(bundle_, options_, network("segment", bundle_.segment)),
+        stream_(bundle_, options_, networks()),
         background_(stream_, options_.queue) {}
   ~Impl() { Trace::write(); }
   // Of the process that it was made in.
@@ -109,8 +109,39 @@ class Segmenter::Impl {
     }
   }
 
-  std::shared_ptr<const CompiledNetwork> network(const std::string& name, const NetworkSpec& spec) {
-    const std::string key = name + " " + options_.device + " " + to_string(options_.precision) + " " +
+  StreamNetworks networks() {
+    check_accel();
+    StreamNetworks all;
+    all.segment = network(bundle_.segment);
+    if (options_.fuse) all.fuse = network(*bundle_.fuse);
+    if (options_.update) all.update = network(*bundle_.update);
+    return all;
+  }
+
+  void check_accel() const {
+    const auto require = [&](bool asked, const std::string& name, bool present) {
+      if (asked && !present) {
+        throw Error(ErrorCode::invalid_argument, name + ": expected a bundle with a network \"" + name +
+                                                     "\", found none in \"" + bundle_.name +
+                                                     "\"; adapt with accel.enabled=true and export again");
+      }
+    };
+    require(options_.fuse, "fuse", bundle_.fuse.has_value());
+    require(options_.update, "update", bundle_.update.has_value());
+    if (options_.fuse && options_.key_lag > 0) {
+      throw Error(ErrorCode::invalid_argument, "fuse: expected key_lag 0, found " +
+                                                   std::to_string(options_.key_lag) +
+                                                   "; a late network's logits are carried, not shown");
+    }
+    if (options_.update && !schedule_.propagates()) {
+      throw Error(
+          ErrorCode::invalid_argument,
+          "update: expected a schedule with frames between key frames, found " + schedule_.to_string());
+    }
+  }
+
+  std::shared_ptr<const CompiledNetwork> network(const NetworkSpec& spec) {
+    const std::string key = spec.name + " " + options_.device + " " + to_string(options_.precision) + " " +
                             std::to_string(options_.threads);
     return std::static_pointer_cast<const CompiledNetwork>(bundle_.compiled_->find_or_make(
         key, [&] { return compile_network(spec, options_.device, options_.precision, options_.threads); }));

@@ -39,17 +39,19 @@ void check_pushed(const Frame& frame) {
   }
 }
 
-Stream::Stream(const Bundle& bundle, const SegmenterOptions& options,
-               std::shared_ptr<const CompiledNetwork> network)
+Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetworks networks)
     : bundle_(bundle),
       schedule_(options.schedule.value_or(bundle.default_schedule)),
       confidence_(options.confidence),
       scene_cuts_(options.scene_cuts),
       key_lag_(checked_lag(options.key_lag, schedule_)),
       pool_(options.threads),
-      network_(std::move(network)),
-      engine_(network_->make_engine()),
-      grid_(schedule_.propagates() ? Size{bundle.input.width, bundle.input.height} : Size{}),
+      carries_(schedule_.propagates() || networks.fuse != nullptr),
+      networks_(std::move(networks)),
+      engine_(networks_.segment->make_engine()),
+      fuse_(networks_.fuse ? networks_.fuse->make_engine() : nullptr),
+      update_(networks_.update ? networks_.update->make_engine() : nullptr),
+      grid_(carries_ ? Size{bundle.input.width, bundle.input.height} : Size{}),
       frames_(grid_),
       shown_(grid_),
       pending_(key_lag_ > 0 ? grid_ : Size{}) {
@@ -71,10 +73,14 @@ void Stream::segment(const Frame& frame, const FrameInfo& info, Result& result) 
   const Geometry geometry = make_geometry({frame.width, frame.height}, bundle_.input, bundle_.logits);
   result.frame_index = next_index_;
   result.key_reason = decide_before_flow(frame, info);
-  if (schedule_.propagates()) {
+  if (carries_) {
     const Stopwatch stage("flow", result.timing.flow_ms);
     luma(frame, bundle_.input, frames_.new_current(), pool_);
-    if (result.key_reason == KeyReason::none) result.key_reason = follow(frame, info);
+    const bool fuses = fuse_ != nullptr && result.key_reason == KeyReason::schedule;
+    if (result.key_reason == KeyReason::none || fuses) {
+      const KeyReason found = follow(frame, info);
+      if (found != KeyReason::none) result.key_reason = found;
+    }
   }
   if (result.key_reason == KeyReason::none) {
     adopt_if_due(result.timing);
@@ -100,7 +106,7 @@ KeyReason Stream::decide_before_flow(const Frame& frame, const FrameInfo& info) 
   if (frame.width != width_ || frame.height != height_ || frame.format != format_) {
     return KeyReason::size_change;
   }
-  if (schedule_.propagates() && clock_.is_gap(info.timestamp)) return KeyReason::gap;
+  if (carries_ && clock_.is_gap(info.timestamp)) return KeyReason::gap;
   const bool due = since_key_ + 1 >= schedule_.interval();
   return due && key_lag_ == 0 ? KeyReason::schedule : KeyReason::none;
 }
@@ -150,22 +156,49 @@ void Stream::adopt_if_due(Timing& timing) {
   std::swap(shown_, pending_.way);
 }
 
-void Stream::prepare_input(const Frame& frame, Timing& timing) {
+void Stream::prepare_input(const Frame& frame, Engine& engine, Timing& timing) {
   const Stopwatch stage("preprocess", timing.preprocess_ms);
-  preprocess(frame, bundle_.input, engine_->input().data(), pool_);
+  preprocess(frame, bundle_.input, engine.input().data(), pool_);
+}
+
+// The key frame's logits on their own grid, as they lie on the frame being pushed.
+void Stream::carry(std::span<float> out, const Geometry& geometry, Timing& timing) {
+  const Stopwatch stage("carry", timing.sample_ms);
+  carry_logits(key_logits_, make_logits_geometry(geometry), shown_.next_flow(), out.data(), pool_);
+}
+
+LogitsView Stream::fused(const LogitsView& logits, const Geometry& geometry, Timing& timing) {
+  std::copy_n(logits.data, fuse_->input(0).size(), fuse_->input(0).data());
+  carry(fuse_->input(1), geometry, timing);
+  const Stopwatch stage("fuse", timing.network_ms);
+  return checked(fuse_->infer());
+}
+
+void Stream::show_updated(const Frame& frame, const Geometry& geometry, Result& result) {
+  prepare_input(frame, *update_, result.timing);
+  carry(update_->input(1), geometry, result.timing);
+  LogitsView logits;
+  {
+    const Stopwatch stage("update", result.timing.network_ms);
+    logits = checked(update_->infer());
+  }
+  const Stopwatch stage("sample", result.timing.sample_ms);
+  sample_argmax(logits, geometry, allocate(result.labels, frame), allocate_confidence(result, frame), pool_);
 }
 
 void Stream::show_key(const Frame& frame, const Geometry& geometry, Result& result) {
   drop_pending();
-  prepare_input(frame, result.timing);
+  prepare_input(frame, *engine_, result.timing);
   LogitsView logits;
   {
     const Stopwatch stage("network", result.timing.network_ms);
     logits = checked(engine_->infer());
   }
+  const bool has_past = result.key_reason == KeyReason::schedule || result.key_reason == KeyReason::drift;
+  const LogitsView shown = fuse_ && has_past ? fused(logits, geometry, result.timing) : logits;
   const Stopwatch stage("sample", result.timing.sample_ms);
-  sample_argmax(logits, geometry, allocate(result.labels, frame), allocate_confidence(result, frame), pool_);
-  if (schedule_.propagates()) {
+  sample_argmax(shown, geometry, allocate(result.labels, frame), allocate_confidence(result, frame), pool_);
+  if (carries_) {
     next_key_logits_.assign(logits, pool_);
   } else {
     latest_logits_ = logits;
@@ -173,13 +206,17 @@ void Stream::show_key(const Frame& frame, const Geometry& geometry, Result& resu
 }
 
 void Stream::show_propagated(const Frame& frame, const Geometry& geometry, Result& result) {
+  if (update_) {
+    show_updated(frame, geometry, result);
+    return;
+  }
   const Stopwatch stage("sample", result.timing.sample_ms);
   sample_argmax(key_logits_, geometry, shown_.next_flow(), shown_.next_validity(),
                 allocate(result.labels, frame), allocate_confidence(result, frame), pool_);
 }
 
 void Stream::start_network(const Frame& frame, Timing& timing) {
-  prepare_input(frame, timing);
+  prepare_input(frame, *engine_, timing);
   const Stopwatch stage("start the network", timing.network_ms);
   engine_->start();
 }
@@ -217,7 +254,7 @@ ImageView<std::uint8_t> Stream::allocate_confidence(Result& result, const Frame&
 
 void Stream::commit_key() noexcept {
   since_key_ = 0;
-  if (!schedule_.propagates()) return;
+  if (!carries_) return;
   std::swap(key_logits_, next_key_logits_);
   shown_.start(frames_.current());
 }
@@ -240,7 +277,7 @@ void Stream::commit_frame(const Frame& frame, const FrameInfo& info, const Geome
   geometry_ = geometry;
   ++next_index_;
   clock_.commit(info.timestamp);
-  if (schedule_.propagates()) frames_.commit();
+  if (carries_) frames_.commit();
 }
 
 void Stream::logits(std::vector<float>& out) {
@@ -249,7 +286,7 @@ void Stream::logits(std::vector<float>& out) {
   }
   out.resize(bundle_.classes.size() * static_cast<std::size_t>(bundle_.logits.width) *
              static_cast<std::size_t>(bundle_.logits.height));
-  if (!schedule_.propagates()) {
+  if (!carries_) {
     std::copy_n(latest_logits_.data, out.size(), out.data());
     return;
   }

@@ -22,12 +22,16 @@ namespace stpl_rt {
 // Error(invalid_argument).
 void check_pushed(const Frame& frame);
 
+// Of one stream; what options do not ask for is null.
+struct StreamNetworks {
+  std::shared_ptr<const CompiledNetwork> segment, fuse, update;
+};
+
 // Used by one thread at a time. What is kept between frames changes in the commit functions alone, which
 // cannot fail: whatever is thrown before leaves the stream as it was.
 class Stream {
  public:
-  Stream(const Bundle& bundle, const SegmenterOptions& options,
-         std::shared_ptr<const CompiledNetwork> network);
+  Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetworks networks);
 
   // See Segmenter.
   Result push(const Frame& frame, const FrameInfo& info);
@@ -49,7 +53,10 @@ class Stream {
   KeyReason follow(const Frame& frame, const FrameInfo& info);
   [[nodiscard]] bool is_adoption_due() const noexcept;
   void adopt_if_due(Timing& timing);
-  void prepare_input(const Frame& frame, Timing& timing);
+  void prepare_input(const Frame& frame, Engine& engine, Timing& timing);
+  void carry(std::span<float> out, const Geometry& geometry, Timing& timing);
+  [[nodiscard]] LogitsView fused(const LogitsView& logits, const Geometry& geometry, Timing& timing);
+  void show_updated(const Frame& frame, const Geometry& geometry, Result& result);
   void show_key(const Frame& frame, const Geometry& geometry, Result& result);
   void show_propagated(const Frame& frame, const Geometry& geometry, Result& result);
   void start_network(const Frame& frame, Timing& timing);
@@ -67,8 +74,9 @@ class Stream {
   const bool scene_cuts_;
   const int key_lag_;
   ThreadPool pool_;
-  std::shared_ptr<const CompiledNetwork> network_;  // as long as it is held, other streams find it
-  std::unique_ptr<Engine> engine_;
+  const bool carries_;             // whether logits are kept, and flow is computed
+  const StreamNetworks networks_;  // as long as they are held, other streams find them
+  std::unique_ptr<Engine> engine_, fuse_, update_;
   const Size grid_;  // of luma and flow
   BytePool maps_;
 

@@ -50,7 +50,7 @@ struct TensorSpec {
 };
 
 struct NetworkSpec {
-  std::string name;            // "segment"
+  std::string name;            // "segment", "fuse" or "update"
   std::filesystem::path file;  // absolute, inside the bundle, hash checked
   std::string sha256;          // lower-case hexadecimal
   std::vector<TensorSpec> inputs;
@@ -74,6 +74,8 @@ class STPL_RT_API Bundle {
   InputSpec input;
   LogitsSpec logits;
   NetworkSpec segment;
+  std::optional<NetworkSpec> fuse;    // logits of a key frame, logits carried to it → logits
+  std::optional<NetworkSpec> update;  // the input image, logits carried to it → logits
   Schedule default_schedule = Schedule::every();
   std::string provenance_json;  // as written by the exporter, "{}" where absent
   std::filesystem::path directory;

@@ -122,6 +122,9 @@ STPL_RT_API int stpl_bundle_logits_height(const stpl_bundle* bundle);
 STPL_RT_API int stpl_bundle_align_corners(const stpl_bundle* bundle);
 /* The id that stands for "no class" in label files; never a label of a result. */
 STPL_RT_API int stpl_bundle_ignore_id(const stpl_bundle* bundle);
+/* Whether the bundle has the optional networks of accel mode. */
+STPL_RT_API int stpl_bundle_has_fuse(const stpl_bundle* bundle);
+STPL_RT_API int stpl_bundle_has_update(const stpl_bundle* bundle);
 STPL_RT_API const char* stpl_bundle_provenance(const stpl_bundle* bundle); /* JSON */
 
 /* --- Segmenters ------------------------------------------------------------------------------------- */
@@ -137,6 +140,8 @@ typedef struct stpl_options {
   int confidence;        /* also compute stpl_result_confidence() */
   int scene_cuts;        /* answer a cut in the video with a key frame */
   int key_lag;           /* frames by which the network may be late; 0: push waits for it */
+  int fuse;              /* accel mode: fuse key frames with what was carried to them */
+  int update;            /* accel mode: correct what was carried to the frames between */
   int queue;             /* frames that submit takes before the first result is collected */
 } stpl_options;
 

@@ -66,7 +66,11 @@ struct SegmenterOptions {
   // propagated labels go on, and what it said is adopted exactly D frames later, carried there by its own
   // flow; the labels do not depend on how fast it is. Needs a schedule with more than D frames between keys.
   int key_lag = 0;
-  int queue = 4;  // frames that submit() takes before the first result is collected, 1 to 1024
+  // Accel mode, with the optional networks of a bundle; what they say is shown, never carried on.
+  bool fuse = false;  // "fuse": a key frame's logits with those carried to it, so that flow is computed even
+                      // in schedule `every`; not with key_lag
+  bool update = false;  // "update": corrects what was carried to the frames between key frames
+  int queue = 4;        // frames that submit() takes before the first result is collected, 1 to 1024
 };
 
 }  // namespace stpl_rt

@@ -56,6 +56,64 @@ def network(width: int, height: int, block: int, *, align_corners: bool, fragile
     return model
 
 
+def _saved(graph: onnx.GraphProto) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def fuse_network(shape: list[int]) -> bytes:
+    """A quarter of what was carried, three of the key frame's own."""
+    share = numpy_helper.from_array(np.array(0.25, np.float32), "share")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Sub", ["past", "logits"], ["change"]),
+            helper.make_node("Mul", ["change", "share"], ["step"]),
+            helper.make_node("Add", ["logits", "step"], ["fused"]),
+        ],
+        "fuse",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("logits", "past")],
+        [helper.make_tensor_value_info("fused", TensorProto.FLOAT, shape)],
+        [share],
+    )
+    return _saved(graph)
+
+
+def update_network(width: int, height: int, block: int) -> bytes:
+    """The mean of what was carried and of what the segment network says of the image."""
+    segment = network(width, height, block, align_corners=False).graph
+    shape = [d.dim_value for d in segment.output[0].type.tensor_type.shape.dim]
+    graph = helper.make_graph(
+        [*segment.node, helper.make_node("Mean", ["logits", "carried"], ["updated"])],
+        "update",
+        [segment.input[0], helper.make_tensor_value_info("carried", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("updated", TensorProto.FLOAT, shape)],
+        list(segment.initializer),
+    )
+    return _saved(graph)
+
+
+def add_accel(folder: Path) -> None:
+    """Adds the networks of accel mode to a test bundle."""
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    segment = manifest["networks"]["segment"]
+    image, logits = segment["inputs"][0], segment["outputs"][0]
+    fuse, update = fuse_network(logits["shape"]), update_network(image["shape"][3], image["shape"][2], 8)
+    for name, content, inputs, output in (
+        ("fuse", fuse, [logits, {**logits, "name": "past"}], "fused"),
+        ("update", update, [image, {**logits, "name": "carried"}], "updated"),
+    ):
+        (folder / f"{name}.onnx").write_bytes(content)
+        manifest["networks"][name] = {
+            "file": f"{name}.onnx",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "inputs": inputs,
+            "outputs": [{**logits, "name": output}],
+        }
+    file.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
 def write_bundle(
     folder: Path, width: int, height: int, block: int, *, align_corners: bool, fragile: bool = False
 ) -> None:
@@ -112,6 +170,8 @@ def main() -> None:
     write_bundle(out / "corners", 97, 65, 4, align_corners=True)
     write_bundle(out / "coarse", 320, 192, 8, align_corners=False)
     write_bundle(out / "fragile", 96, 64, 4, align_corners=False, fragile=True)
+    write_bundle(out / "accel", 320, 192, 8, align_corners=False)
+    add_accel(out / "accel")
     write_external(out / "external")
 
 
