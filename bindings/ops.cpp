@@ -145,6 +145,24 @@ nb::object sample_array(const AnyArray& logits, const SizePair& size, const std:
   return nb::make_tuple(label_array, nb::cast(certainty.give({length(output.height), length(output.width)})));
 }
 
+NumpyArray<float> carry_array(const AnyArray& logits, const AnyArray& flow, const SizePair& input_size,
+                              bool align_corners, int threads) {
+  const SampleInput in =
+      read_sample_input(logits, read_size("input_size", input_size), flow, {}, align_corners, input_size);
+  const LogitsView view{in.logits.data(), in.logits.size(0), in.logits.size(2), in.logits.size(1)};
+  NewArray<float> out(length(view.classes) * view.height * view.width);
+  {
+    const nb::gil_scoped_release release;
+    FlowField field;
+    to_planes(*in.flow, field);
+    ThreadPool& pool = shared_pool(threads);
+    PackedLogits packed;
+    packed.assign(view, pool);
+    carry_logits(packed, make_logits_geometry(in.geometry), field, out.data(), pool);
+  }
+  return out.give({length(view.classes), length(view.height), length(view.width)});
+}
+
 #define STPL_RT_SAMPLE_SIGNATURE(confidence, returned)                                         \
   "def sample_argmax(logits: numpy.typing.NDArray[numpy.float32], size: tuple[int, int], *, "  \
   "flow: numpy.typing.NDArray[numpy.float32] | None = None, "                                  \
@@ -186,6 +204,11 @@ void register_ops(nb::module_& m) {
       "(None: the spec's own). What optical flow is computed on.");
   m.def("warp", &warp_array, "past"_a, "flow"_a, nb::kw_only(), "threads"_a = 0,
         "past(c, y + dy, x + dx), bilinear, border-clamped: float32 (C, h, w) along flow float32 (h, w, 2).");
+  m.def(
+      "carry_logits", &carry_array, "logits"_a, "flow"_a, "input_size"_a, nb::kw_only(),
+      "align_corners"_a = false, "threads"_a = 0,
+      "Logits, float32 (C, h, w), carried along `flow` on their own grid: the displaced bilinear reads that\n"
+      "sample_argmax() makes, of the same arguments. float32 (C, h, w).");
   // Twice, for type checkers: what is returned follows from `confidence`.
   for (const char* signature : {kSampleSignature, kSampleConfidenceSignature}) {
     m.def("sample_argmax", &sample_array, "logits"_a, "size"_a, nb::kw_only(), "flow"_a = nb::none(),

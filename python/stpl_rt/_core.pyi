@@ -142,6 +142,14 @@ class Bundle:
     def segment(self) -> NetworkSpec: ...
 
     @property
+    def fuse(self) -> NetworkSpec | None:
+        """Of accel mode; None where the bundle has none."""
+
+    @property
+    def update(self) -> NetworkSpec | None:
+        """Of accel mode; None where the bundle has none."""
+
+    @property
     def directory(self) -> pathlib.Path: ...
 
     @property
@@ -166,6 +174,12 @@ def luma(frame: Annotated[NDArray, dict(writable=False)], spec: InputSpec, *, si
 def warp(past: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)], *, threads: int = 0) -> NDArray[numpy.float32]:
     """
     past(c, y + dy, x + dx), bilinear, border-clamped: float32 (C, h, w) along flow float32 (h, w, 2).
+    """
+
+def carry_logits(logits: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)], input_size: tuple[int, int], *, align_corners: bool = False, threads: int = 0) -> NDArray[numpy.float32]:
+    """
+    Logits, float32 (C, h, w), carried along `flow` on their own grid: the displaced bilinear reads that
+    sample_argmax() makes, of the same arguments. float32 (C, h, w).
     """
 
 @overload
@@ -290,14 +304,16 @@ class Segmenter:
     precision: 'f32' | 'bf16' | 'f16'. threads: of the network and the kernels; 0: the cores this process may use.
     confidence: also compute Result.confidence. scene_cuts: answer a cut in the video with a key frame.
     key_lag: frames by which the network may be late while propagated labels go on; 0: push() waits for it.
+    fuse, update: accel mode, where the bundle has those networks: fuse key frames with what was carried to them;
+    correct what was carried to the frames between.
     queue: frames that submit() takes before the first result is collected. Raises stpl_rt.Error.
     """
 
     @overload
-    def __init__(self, bundle: Bundle, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, queue: int = 4) -> None: ...
+    def __init__(self, bundle: Bundle, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, fuse: bool = False, update: bool = False, queue: int = 4) -> None: ...
 
     @overload
-    def __init__(self, bundle: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, queue: int = 4) -> None: ...
+    def __init__(self, bundle: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, fuse: bool = False, update: bool = False, queue: int = 4) -> None: ...
 
     def push(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
         """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stpl.export.parity import Parity
+    from stpl.train.accel import AccelNetworks
     from stpl.train.checkpoint import Checkpoint
 
 GENERATED_FRAMES = "synthstreet:?domain=day&seed=0&sequences=2&frames=4&size=240x320"
@@ -41,9 +42,12 @@ def export(
     ] = None,
     frames: Annotated[int, typer.Option("--frames", metavar="N", help="How many of them.", min=1)] = 8,
     schedule: Annotated[
-        str, typer.Option("--schedule", metavar="every|fixed:K", help="The bundle's default schedule.")
+        str, typer.Option("--schedule", metavar="every|fixed:K|adaptive", help="The bundle's default schedule.")
     ] = "every",
     name: Annotated[str | None, typer.Option("--name", help="Of the bundle; that of its folder where absent.")] = None,
+    accel: Annotated[
+        bool, typer.Option("--accel/--no-accel", help="The run's networks of accel mode, too, where it has some.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle at --out.")] = False,
 ) -> None:
     """Exports a checkpoint as a bundle for the runtime.
@@ -57,8 +61,11 @@ def export(
       stpl-adapt export --model runs/drive --out drive.bundle --schedule fixed:5
     """
     _refuse_unsupported(precision, tensorrt)
-    if not re.fullmatch(r"every|fixed:[1-9]\d{0,5}", schedule):
-        raise UserError(f"--schedule: expected every or fixed:K with K of at least 1; found '{schedule}'")
+    if not re.fullmatch(r"every|fixed:[1-9]\d{0,5}|adaptive(:\d+(\.\d+)?(:[1-9]\d{0,5})?)?", schedule):
+        raise UserError(
+            "--schedule: expected every, fixed:K with K of at least 1 or adaptive[:DRIFT[:LONGEST]]; found "
+            f"'{schedule}'"
+        )
     option = class_option(classes)
     from rich.console import Console
 
@@ -69,6 +76,7 @@ def export(
 
     check_output(out, overwrite=overwrite)
     checkpoint = open_from_options(model, arch, option, size)
+    networks = _accel_networks(model, checkpoint, trained_for_it=size is None and classes is None) if accel else None
     dataset = open_dataset(data or GENERATED_FRAMES)
     # Generated frames are for the check alone: their classes are nobody's.
     checkpoint = with_data_classes(checkpoint, None if data is None else dataset.classes, option)
@@ -81,10 +89,12 @@ def export(
             name=name,
             schedule=schedule,
             provenance={"checkpoint_sha256": _hash(model, checkpoint), "parity_data": data or GENERATED_FRAMES},
+            accel=networks,
             overwrite=overwrite,
         )
     console.print(parity_table(result.parity))
-    console.print(f"[bold]{result.bundle}[/bold]: segment.onnx, manifest.json", highlight=False)
+    files = ", ".join(sorted(file.name for file in result.bundle.iterdir()))
+    console.print(f"[bold]{result.bundle}[/bold]: {files}", highlight=False)
     console.print(f"next: stpl-adapt segment --bundle {out} --input VIDEO", highlight=False, markup=False)
 
 
@@ -111,6 +121,22 @@ def _refuse_unsupported(precision: str, tensorrt: bool) -> None:
         )
     if precision != "fp32":
         raise UserError(f"--precision: expected fp32; found '{precision}'")
+
+
+def _accel_networks(model: str, checkpoint: Checkpoint, *, trained_for_it: bool) -> AccelNetworks | None:
+    """Those that lie in the run's folder; none for another size or other classes than they were trained for."""
+    from stpl.train.accel import load_accel
+    from stpl.train.run import ACCEL_FILE
+
+    file = Path(model) / ACCEL_FILE
+    if not file.is_file():
+        return None
+    if not trained_for_it:
+        raise UserError(
+            f"{file}: the networks of accel mode were trained for the run's own input size and classes: export "
+            "without --size and --classes, or with --no-accel"
+        )
+    return load_accel(file, checkpoint)
 
 
 def _hash(model: str, checkpoint: Checkpoint) -> str:

@@ -19,9 +19,10 @@ from stpl import __version__
 from stpl.data.classes import IGNORE_ID
 from stpl.data.dataset import Image
 from stpl.errors import UserError
-from stpl.export.onnx import INPUT_NAME, OUTPUT_NAME, ExportedNetwork, export_onnx
+from stpl.export.onnx import INPUT_NAME, ExportedNetwork, Shape, export_network, export_onnx
 from stpl.export.parity import Parity, measure_parity
 from stpl.models.protocol import aligns_corners
+from stpl.train.accel import AccelNetworks
 from stpl.train.checkpoint import Checkpoint
 
 SCHEMA_VERSION = 1
@@ -46,6 +47,7 @@ def export_bundle(
     name: str | None = None,
     schedule: str = "every",
     provenance: dict[str, Any] | None = None,
+    accel: AccelNetworks | None = None,
     overwrite: bool = False,
 ) -> ExportResult:
     """Exports ``checkpoint`` to the folder ``out``, whole or not at all.
@@ -59,6 +61,7 @@ def export_bundle(
         name: of the bundle; the folder's where None.
         schedule: what a Segmenter uses where nobody says otherwise.
         provenance: beside what the checkpoint itself knows.
+        accel: the checkpoint's networks of accel mode, for an input of the checkpoint's own size.
         overwrite: replace a bundle that lies at ``out``.
 
     Raises:
@@ -84,6 +87,8 @@ def export_bundle(
             provenance or {},
             align_corners=aligns_corners(model),
         )
+        if accel is not None:
+            manifest["networks"].update(_export_accel(accel, network, folder))
         (folder / MANIFEST).write_text(_as_text(manifest), encoding="utf-8")
         parity = measure_parity(model, folder, frames)
         parity.require()
@@ -138,12 +143,7 @@ def make_manifest(
         },
         "logits": {"width": width, "height": height, "align_corners": align_corners},
         "networks": {
-            "segment": {
-                "file": network.file.name,
-                "sha256": network.sha256,
-                "inputs": [{"name": INPUT_NAME, "shape": list(network.input_shape), "type": "float32"}],
-                "outputs": [{"name": OUTPUT_NAME, "shape": list(network.logits_shape), "type": "float32"}],
-            }
+            "segment": _entry(network),
         },
         "default_schedule": schedule,
         "provenance": {
@@ -159,6 +159,33 @@ def make_manifest(
             },
         },
     }
+
+
+def _entry(network: ExportedNetwork) -> dict[str, Any]:
+    """What the manifest says of a network."""
+
+    def tensor(name: str, shape: Shape) -> dict[str, Any]:
+        return {"name": name, "shape": list(shape), "type": "float32"}
+
+    return {
+        "file": network.file.name,
+        "sha256": network.sha256,
+        "inputs": [tensor(name, shape) for name, shape in network.inputs.items()],
+        "outputs": [tensor(*network.output)],
+    }
+
+
+def _export_accel(accel: AccelNetworks, segment: ExportedNetwork, folder: Path) -> dict[str, Any]:
+    """Writes the networks of accel mode; returns their entries."""
+    logits, image = segment.logits_shape, segment.inputs[INPUT_NAME]
+    entries = {}
+    for name, model, inputs, output in (
+        ("fuse", accel.fuse, {"logits": logits, "past": logits}, "fused"),
+        ("update", accel.update, {INPUT_NAME: image, "carried": logits}, "updated"),
+    ):
+        if model is not None:
+            entries[name] = _entry(export_network(model, inputs, output, folder / f"{name}.onnx"))
+    return entries
 
 
 def _as_text(manifest: dict[str, Any]) -> str:

@@ -21,6 +21,8 @@ OPSET = 18
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
 
+Shape = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class ExportedNetwork:
@@ -29,42 +31,53 @@ class ExportedNetwork:
     Attributes:
         file: where it was written.
         sha256: of its content, lower-case hexadecimal.
-        input_shape: ``(1, 3, H, W)`` of the float32 tensor ``image``.
-        logits_shape: ``(1, C, h, w)`` of the float32 tensor ``logits``.
+        inputs: shapes of its float32 inputs by name, in the order of ``forward``'s arguments.
+        output: name and shape ``(1, C, h, w)`` of its float32 output.
     """
 
     file: Path
     sha256: str
-    input_shape: tuple[int, int, int, int]
-    logits_shape: tuple[int, int, int, int]
+    inputs: dict[str, Shape]
+    output: tuple[str, Shape]
+
+    @property
+    def logits_shape(self) -> Shape:
+        """``(1, C, h, w)``."""
+        return self.output[1]
 
 
 def export_onnx(model: nn.Module, height: int, width: int, file: Path) -> ExportedNetwork:
-    """Writes ``model.forward`` for one image of ``height`` x ``width`` pixels.
+    """Writes ``model.forward`` for one image ``(1, 3, height, width)``, to logits; see :func:`export_network`."""
+    return export_network(model, {INPUT_NAME: (1, 3, height, width)}, OUTPUT_NAME, file)
+
+
+def export_network(model: nn.Module, inputs: dict[str, Shape], output: str, file: Path) -> ExportedNetwork:
+    """Writes ``model.forward`` for tensors of fixed shapes.
 
     The file holds no notes of the exporter (source files and lines, names of Python classes): the same weights and
     versions give the same bytes on every machine.
 
     Args:
-        model: takes ``(1, 3, H, W)`` float32 and gives ``(1, C, h, w)`` float32; exported in evaluation mode, its
-            own mode is left as it was.
+        model: takes tensors of the shapes of ``inputs``, float32, and gives ``(1, C, h, w)`` float32; exported in
+            evaluation mode, its own mode is left as it was.
+        inputs: name and shape of each argument, in their order.
         file: written directly; callers export into a temporary folder.
 
     Raises:
-        ValueError: the exported graph is not one image in, one map of logits out.
+        ValueError: the exported graph has other inputs, or another output than one map of logits.
     """
     training = model.training
     model.eval()
     try:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        example = torch.zeros(1, 3, height, width, device=device)
+        example = tuple(torch.zeros(shape, device=device) for shape in inputs.values())
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 model,
-                (example,),
+                example,
                 dynamo=True,
-                input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
+                input_names=list(inputs),
+                output_names=[output],
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -76,23 +89,25 @@ def export_onnx(model: nn.Module, height: int, width: int, file: Path) -> Export
     onnx.checker.check_model(graph, full_check=True)
     content = graph.SerializeToString(deterministic=True)
     file.write_bytes(content)
-    input_shape = _only_shape(graph.graph.input, INPUT_NAME, file)
-    logits_shape = _only_shape(graph.graph.output, OUTPUT_NAME, file)
-    if input_shape != (1, 3, height, width):
-        raise ValueError(f"{file}: expected the input {(1, 3, height, width)}, found {input_shape}")
-    return ExportedNetwork(file, hashlib.sha256(content).hexdigest(), input_shape, logits_shape)
+    found = _shapes(graph.graph.input, file)
+    if found != inputs:
+        raise ValueError(f"{file}: expected the inputs {inputs}, found {found}")
+    outputs = _shapes(graph.graph.output, file)
+    if list(outputs) != [output]:
+        raise ValueError(f"{file}: expected one output '{output}', found {outputs}")
+    return ExportedNetwork(file, hashlib.sha256(content).hexdigest(), found, (output, outputs[output]))
 
 
-def _only_shape(values: Iterable[onnx.ValueInfoProto], name: str, file: Path) -> tuple[int, int, int, int]:
-    """The shape of the one tensor among ``values``: four fixed sides, float32."""
-    found = list(values)
-    tensors = [value.type.tensor_type for value in found]
-    if [value.name for value in found] != [name] or tensors[0].elem_type != onnx.TensorProto.FLOAT:
-        raise ValueError(f"{file}: expected one float32 tensor '{name}', found {[value.name for value in found]}")
-    sides = tuple(dimension.dim_value for dimension in tensors[0].shape.dim)
-    if len(sides) != 4 or min(sides) < 1:
-        raise ValueError(f"{file}: expected '{name}' with four fixed sides, found {sides}")
-    return sides[0], sides[1], sides[2], sides[3]
+def _shapes(values: Iterable[onnx.ValueInfoProto], file: Path) -> dict[str, Shape]:
+    """Names and shapes: four fixed sides each, float32."""
+    shapes = {}
+    for value in values:
+        tensor = value.type.tensor_type
+        sides = tuple(dimension.dim_value for dimension in tensor.shape.dim)
+        if tensor.elem_type != onnx.TensorProto.FLOAT or len(sides) != 4 or min(sides) < 1:
+            raise ValueError(f"{file}: expected '{value.name}' as float32 with four fixed sides, found {sides}")
+        shapes[value.name] = (sides[0], sides[1], sides[2], sides[3])
+    return shapes
 
 
 def _strip_notes(model: onnx.ModelProto) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import VideoDataset
-from stpl.data.flow_cache import compute_flow, open_flow_cache
+from stpl.data.flow_cache import ComputeFlow, compute_flow, open_flow_cache
 from stpl.errors import UserError
 from stpl.method.reduction import is_main_process, wait_for_all
+from stpl.train.accel import train_accel
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.config import UNTRAINED, AdaptConfig
 from stpl.train.guarding import allowed, why_not_train, why_nothing_helps
@@ -72,12 +73,25 @@ def adapt(
     provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
     result = replace(adapted, provenance={**adapted.provenance, **provenance})
     if is_main_process():
+        if config.accel.enabled:
+            _train_accel(config, result, target, out, log, processes)
         save_checkpoint(result, out / FILE_NAME)
         # In this order: as long as there is something to resume, what it may be taken back to is there, too.
         (out / RESUME_FILE).unlink(missing_ok=True)
         (out / ACCEPTED_FILE).unlink(missing_ok=True)
     wait_for_all()
     return result
+
+
+def _train_accel(
+    config: AdaptConfig, adapted: Checkpoint, target: VideoDataset, out: Path, log: MetricsLog, processes: Processes
+) -> None:
+    video = PreparedVideo(target, adapted.input.spec(), flow=_flow(config))
+    train_accel(config.accel, adapted, video, out, log, seed=config.seed, device=processes.device)
+
+
+def _flow(config: AdaptConfig) -> ComputeFlow:
+    return open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
 
 
 def _adapted(
@@ -100,8 +114,7 @@ def _adapted(
         return source
     adapted = calibrate_input(config, source, target, stage_log, device)
     adapted = _same_everywhere(adapted, processes)
-    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
-    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
+    video = PreparedVideo(target, adapted.input.spec(), flow=_flow(config))
     adapted = estimate_batch_norm(config, adapted, video, stage_log, device)
     if config.method in UNTRAINED:
         return adapted

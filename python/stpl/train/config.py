@@ -16,6 +16,7 @@ from stpl.method.objectives.hcl import HclConfig
 from stpl.method.objectives.shot import ShotConfig
 from stpl.method.objectives.stpl import ContrastConfig
 from stpl.method.pseudo_labels import PseudoLabelConfig
+from stpl.train.accel import AccelConfig
 
 Method = Literal[
     "source", "bn", "tent", "shot", "self-training", "hcl", "tps",
@@ -67,6 +68,7 @@ class AdaptConfig(Config):
     hcl: HclConfig = HclConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     guard: GuardConfig = GuardConfig()
+    accel: AccelConfig = AccelConfig()
 
     @field_validator("method", mode="before")
     @classmethod

@@ -43,7 +43,10 @@ REPORT_FILE = "report.html"
 ACCEPTED_FILE = "accepted.safetensors"
 """The training state at the last snapshot that the guard accepted, while a run goes on."""
 
-RUN_FILES = (FILE_NAME, RESUME_FILE, ACCEPTED_FILE, METRICS_FILE, CONFIG_FILE, REPORT_FILE)
+ACCEL_FILE = "accel.safetensors"
+"""The networks of the runtime's accel mode, where they were asked for."""
+
+RUN_FILES = (FILE_NAME, RESUME_FILE, ACCEPTED_FILE, ACCEL_FILE, METRICS_FILE, CONFIG_FILE, REPORT_FILE)
 REPLACED = ".replaced"
 """Where the files of a run that is being replaced wait until the new one has something to show."""
 
