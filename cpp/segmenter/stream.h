@@ -88,7 +88,9 @@ class Stream {
   Clock clock_;
   std::uint64_t next_index_ = 0;
   FrameBuffer frames_;
-  DisFlow dis_;
+  // One level finer than OpenCV's "ultrafast", which loses twice as much: composed over several frames, small
+  // errors add up (benchmarks/runtime_propagation.py). python/stpl/train/carried.py does the same.
+  DisFlow dis_{DisOptions{.finest_scale = 1}};
   FlowField latest_;
   PackedLogits key_logits_, next_key_logits_;
   LogitsView latest_logits_;  // the engine's, where nothing is carried

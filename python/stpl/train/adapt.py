@@ -8,10 +8,11 @@ from pathlib import Path
 
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import VideoDataset
-from stpl.data.flow_cache import ComputeFlow, compute_flow, open_flow_cache
+from stpl.data.flow_cache import compute_flow, open_flow_cache
 from stpl.errors import UserError
 from stpl.method.reduction import is_main_process, wait_for_all
 from stpl.train.accel import train_accel
+from stpl.train.carried import stream_flow
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.config import UNTRAINED, AdaptConfig
 from stpl.train.guarding import allowed, why_not_train, why_nothing_helps
@@ -86,12 +87,8 @@ def adapt(
 def _train_accel(
     config: AdaptConfig, adapted: Checkpoint, target: VideoDataset, out: Path, log: MetricsLog, processes: Processes
 ) -> None:
-    video = PreparedVideo(target, adapted.input.spec(), flow=_flow(config))
+    video = PreparedVideo(target, adapted.input.spec(), flow=stream_flow)
     train_accel(config.accel, adapted, video, out, log, seed=config.seed, device=processes.device)
-
-
-def _flow(config: AdaptConfig) -> ComputeFlow:
-    return open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
 
 
 def _adapted(
@@ -114,7 +111,8 @@ def _adapted(
         return source
     adapted = calibrate_input(config, source, target, stage_log, device)
     adapted = _same_everywhere(adapted, processes)
-    video = PreparedVideo(target, adapted.input.spec(), flow=_flow(config))
+    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
+    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
     adapted = estimate_batch_norm(config, adapted, video, stage_log, device)
     if config.method in UNTRAINED:
         return adapted

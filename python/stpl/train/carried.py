@@ -12,8 +12,14 @@ from torch import Tensor
 import stpl_rt
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import Flow, LabelMap
+from stpl.data.flow_cache import Luma
 from stpl.models.protocol import aligns_corners
 from stpl.train.checkpoint import Checkpoint
+
+
+def stream_flow(current: Luma, past: Luma) -> Flow:
+    """Flow of luma t into luma t-1 as the runtime's streams compute it (cpp/segmenter/stream.h)."""
+    return stpl_rt.DisFlow(finest_scale=1, threads=1)(current, past)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from stpl.export import export_bundle
 from stpl.models.accel import FuseNet, UpdateNet
 from stpl.models.compact import CompactNet
 from stpl.train.accel import AccelConfig, AccelNetworks, Judgement, load_accel, train_accel
-from stpl.train.carried import Clips, Teacher
+from stpl.train.carried import Clips, Teacher, stream_flow
 from stpl.train.checkpoint import Checkpoint, load_checkpoint
 from stpl.train.run import ACCEL_FILE, MetricsLog
 
@@ -42,7 +42,7 @@ def video() -> VideoDataset:
 
 @pytest.fixture(scope="module")
 def prepared(checkpoint: Checkpoint, video: VideoDataset) -> PreparedVideo:
-    return PreparedVideo(video, checkpoint.input.spec())
+    return PreparedVideo(video, checkpoint.input.spec(), flow=stream_flow)
 
 
 def test_both_begin_as_the_identity_for_every_size_of_logits() -> None:
@@ -138,8 +138,7 @@ def test_the_runtime_shows_what_pytorch_computes(
 
 def test_a_video_too_short_is_a_clear_mistake(checkpoint: Checkpoint, tmp_path: Path) -> None:
     video = open_dataset("synthstreet:?domain=dusk&seed=3&sequences=1&frames=8&fps=15&size=120x160")
+    prepared = PreparedVideo(video, checkpoint.input.spec(), flow=stream_flow)
+    log = MetricsLog(tmp_path / "metrics.jsonl")
     with pytest.raises(UserError, match="expected at least 8 frames with 5 before them"):
-        train_accel(
-            AccelConfig(enabled=True), checkpoint, PreparedVideo(video, checkpoint.input.spec()), tmp_path,
-            MetricsLog(tmp_path / "metrics.jsonl"), device=CPU,
-        )  # fmt: skip
+        train_accel(AccelConfig(enabled=True), checkpoint, prepared, tmp_path, log, device=CPU)
