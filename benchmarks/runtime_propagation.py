@@ -1,6 +1,6 @@
 r"""Propagation on real 15 Hz video: `fixed:K` against `every`, in accuracy by distance from the key frame and in time.
 
-    python benchmarks/propagation.py --bundle runs/camvid/source-bundle \
+    python benchmarks/runtime_propagation.py --bundle runs/camvid/source-bundle \
         --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
 
 `fixed:K` is run once for each of its K phases: phase p is brought about by a reset() after p frames. The mIoU is over
@@ -97,7 +97,7 @@ def main() -> None:
         print(f"{row['schedule']:9} mIoU {row['miou_mean']:.2f} by age {ages}; {row['frames_per_second']:.1f} frames/s")
     height, width = frames[0].shape[:2]
     setting = {"data": data.name, "frames": len(frames), "frame_size": f"{width}x{height}", "threads": args.threads}
-    print(write_result("propagation", {**setting, "rows": rows}, args.json))
+    print(write_result("runtime_propagation", {**setting, "rows": rows}, args.json))
 
 
 if __name__ == "__main__":
