@@ -140,7 +140,9 @@ def openvino_graph(bundle: stpl_rt.Bundle, height: int, width: int, threads: int
     def labels(logits: Any) -> Any:
         sizes, axes = np.array([height, width], np.int64), np.array([2, 3], np.int64)
         corners = "align_corners" if bundle.logits.align_corners else "half_pixel"
-        large = opset.interpolate(logits, sizes, "linear_onnx", "sizes", coordinate_transformation_mode=corners, axes=axes)
+        large = opset.interpolate(
+            logits, sizes, "linear_onnx", "sizes", coordinate_transformation_mode=corners, axes=axes
+        )
         best = opset.topk(large, np.int64(1), 1, "max", "none", index_element_type="i32")
         return opset.convert(best.output(1), "u8").output(0)
 

@@ -6,7 +6,9 @@ trained one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from stpl.data.dataset import Image
 from stpl.data.specs import open_dataset
 from stpl.export import export_bundle
 from stpl.models.registry import architecture, build_model
-from stpl.train.checkpoint import Checkpoint, InputConfig
+from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint
 
 FOLDER = Path(__file__).resolve().parent.parent / "runs" / "bench" / "networks"
 ARCHITECTURES = ("compact", "segformer-b0", "pidnet-s")
@@ -47,6 +49,16 @@ def random_bundle(arch: str, size: tuple[int, int], classes: int = CLASSES) -> s
     return stpl_rt.Bundle.open(folder)
 
 
+def trained_bundle(path: Path, size: tuple[int, int]) -> stpl_rt.Bundle:
+    """The bundle of a checkpoint of ours at another input size, exported where it does not lie there yet."""
+    checkpoint = load_checkpoint(path)
+    width, height = size
+    folder = FOLDER / f"{checkpoint.arch}-trained-{size_name(size)}-{checkpoint.digest}"
+    if not (folder / "manifest.json").is_file():
+        export_bundle(checkpoint, folder, street(size, 1), size=(height, width), name=checkpoint.arch)
+    return stpl_rt.Bundle.open(folder)
+
+
 @lru_cache(maxsize=4)
 def street(size: tuple[int, int], frames: int) -> list[Image]:
     """Consecutive frames of a generated street at 30 frames/s, (width, height) pixels each."""
@@ -54,6 +66,11 @@ def street(size: tuple[int, int], frames: int) -> list[Image]:
     spec = f"synthstreet:?domain=day&seed=7&sequences=1&frames={frames}&fps=30&size={height}x{width}"
     data = open_dataset(spec)
     return [data.frame(index) for index in range(frames)]
+
+
+def there_and_back(frames: list[Image]) -> Iterator[Image]:
+    """The frames without end and without a cut: forwards, backwards, forwards..."""
+    return cycle(frames + frames[-2:0:-1])
 
 
 def size_name(size: tuple[int, int]) -> str:

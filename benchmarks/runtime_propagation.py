@@ -46,11 +46,8 @@ def merged(parts: list[ConfusionMatrix], classes: int) -> ConfusionMatrix:
     return whole
 
 
-def measure(
-    bundle: Path, schedule: str, interval: int, frames: list[Any], labels: list[Any], threads: int
-) -> dict[str, Any]:
-    """All phases of one schedule."""
-    segmenter = stpl_rt.Segmenter(bundle, schedule=schedule, threads=threads)
+def measure(segmenter: stpl_rt.Segmenter, interval: int, frames: list[Any], labels: list[Any]) -> dict[str, Any]:
+    """All phases of one schedule: ``interval`` of them."""
     classes = len(segmenter.bundle.classes)
     for frame in frames[:10]:
         segmenter.push(frame)
@@ -65,7 +62,7 @@ def measure(
             times[is_key] += phase_times[is_key]
     total = sum(times[True]) + sum(times[False])
     return {
-        "schedule": schedule,
+        "schedule": segmenter.schedule,
         "miou_mean": fmean(phases),
         "miou_phases": phases,
         "miou_by_age": {age: 100 * merged(parts, classes).miou for age, parts in sorted(by_age.items())},
@@ -74,6 +71,12 @@ def measure(
         "propagated_ms_p99": float(np.percentile(times[False], 99)) if times[False] else None,
         "frames_per_second": 1e3 * (len(times[True]) + len(times[False])) / total,
     }
+
+
+def labelled_clip(spec: str) -> tuple[list[Any], list[Any]]:
+    """All frames of a clip, and their labels, None where a frame has none."""
+    data = open_dataset(spec)
+    return [data.frame(i) for i in range(len(data))], [data.label(i) for i in range(len(data))]
 
 
 def main() -> None:
@@ -86,17 +89,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     args = parser.parse_args()
-    data = open_dataset(args.data)
-    frames = [data.frame(i) for i in range(len(data))]
-    labels = [data.label(i) for i in range(len(data))]
-    rows = [measure(args.bundle, "every", 1, frames, labels, args.threads)]
-    for interval in args.intervals:
-        rows.append(measure(args.bundle, f"fixed:{interval}", interval, frames, labels, args.threads))
+    bundle = stpl_rt.Bundle.open(args.bundle)
+    frames, labels = labelled_clip(args.data)
+    rows = []
+    for interval in [1, *args.intervals]:
+        schedule = "every" if interval == 1 else f"fixed:{interval}"
+        segmenter = stpl_rt.Segmenter(bundle, schedule=schedule, threads=args.threads)
+        rows.append(measure(segmenter, interval, frames, labels))
     for row in rows:
         ages = " ".join(f"{age}:{value:.1f}" for age, value in row["miou_by_age"].items())
         print(f"{row['schedule']:9} mIoU {row['miou_mean']:.2f} by age {ages}; {row['frames_per_second']:.1f} frames/s")
     height, width = frames[0].shape[:2]
-    setting = {"data": data.name, "frames": len(frames), "frame_size": f"{width}x{height}", "threads": args.threads}
+    setting = {
+        "data": open_dataset(args.data).name,
+        "frames": len(frames),
+        "frame_size": f"{width}x{height}",
+        "threads": args.threads,
+    }
     print(write_result("runtime_propagation", {**setting, "rows": rows}, args.json))
 
 
