@@ -1,11 +1,11 @@
 """From a frame to its labels as users of PyTorch, ONNX Runtime and OpenVINO write it, and write it well.
 
 All do what push() does: resize (bilinear), normalise, network, logits upsampled to the frame's size (bilinear), argmax,
-uint8. Buffers are made once; what depends on no frame is computed once. `argmax` of users is `cv2.resize` of the logits
-with the classes of a pixel side by side, then NumPy's argmax; `tuned` upsamples one class after the other and keeps a
-running maximum, which never writes full-size logits: the fastest that we found with OpenCV and NumPy. The `graph` pipeline
-has OpenVINO do all of it in its own graph. cv2.resize knows edges on edges alone: of a network whose logits' corners lie
-on the image's, what OpenCV upsamples is off by up to half a pixel of the logits, as it is in its users' code.
+uint8. Buffers are made once; what depends on no frame is computed once. The argmax of users is cv2.resize of the logits
+with the classes of a pixel side by side, then NumPy's argmax; the tuned one upsamples one class after the other and
+keeps a running maximum, which never writes full-size logits: the fastest that we found with OpenCV and NumPy. One
+pipeline has OpenVINO do all of it in its own graph. cv2.resize knows edges on edges alone: of a network whose logits'
+corners lie on the image's, what it upsamples is off by up to half a pixel of the logits, as it is in its users' code.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
-import openvino as ov
+import openvino as ov  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from openvino import opset15 as opset
-from openvino.preprocess import ColorFormat, PrePostProcessor, ResizeAlgorithm
+from openvino.preprocess import (  # type: ignore[import-untyped]
+    ColorFormat,
+    PrePostProcessor,
+    ResizeAlgorithm,
+)
 
 import stpl_rt
 from stpl.models.protocol import aligns_corners
@@ -43,7 +47,7 @@ class Preparation:
         self.input = np.empty((1, 3, spec.height, spec.width), np.float32)
         self._planes = [self.input[0, channel] for channel in range(3)]
         values = np.arange(256, dtype=np.float32)[:, None]
-        table = (values - np.float32(spec.mean)) / np.float32(spec.std)
+        table = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
         self._table = np.ascontiguousarray(table[:, None, :])
 
     def __call__(self, frame: Image) -> None:
@@ -55,7 +59,8 @@ def argmax_of_users(logits: Floats, width: int, height: int) -> Image:
     """Full-size logits, then NumPy's argmax over the classes of each pixel."""
     pixels = np.ascontiguousarray(logits[0].transpose(1, 2, 0))
     upsampled = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-    return upsampled.argmax(axis=2).astype(np.uint8)
+    labels: Image = upsampled.argmax(axis=2).astype(np.uint8)
+    return labels
 
 
 class RunningMaximum:

@@ -2,10 +2,10 @@
 
     python benchmarks/runtime_growth.py
 
-The compact network with random weights, `fixed:2` on generated frames of the input's size; of each stage the median over
-its frames, the smaller and the larger case in turns. Streams: five frames through each of 1 to 8 Segmenters of one
-Bundle, one after the other, or with submit and collect at once; and the memory that they add to the process. The
-exponent is the power of the size with which the cost grows: 1 is linear.
+The compact network with random weights, generated frames of the input's size. Streams: five frames through each of 1 to
+8 Segmenters of one Bundle, one after the other, or with submit and collect at once; and the memory that they add to the
+process. Resolution and classes: the stages of key frames and of propagated ones, the smaller case and the larger in
+turns. The exponent is the power of the size with which the cost grows: 1 is linear.
 """
 
 from __future__ import annotations
@@ -138,10 +138,9 @@ def main() -> None:
     rows += stages("classes", (FEW, MANY), classes, args)
     for found in rows:
         small, large = found["costs"]
-        print(
-            f"{found['what']} x{found['sizes'][1] / found['sizes'][0]:.1f}, {found['part']}: {small:.2f} to {large:.2f} "
-            f"{found['unit']}, exponent {found['exponent']:.2f}"
-        )
+        costs = f"{small:.2f} to {large:.2f} {found['unit']}"
+        times = found["sizes"][1] / found["sizes"][0]
+        print(f"{found['what']} x{times:.1f}, {found['part']}: {costs}, exponent {found['exponent']:.2f}")
     print(write_result("runtime_growth", {"model": MODEL, "threads": args.threads, "rows": rows}, args.json))
 
 

@@ -4,8 +4,8 @@
     python benchmarks/runtime_overhead.py --models compact --sizes 512x256 --threads 1 --rounds 3 --json overhead.json
 
 Both run the same ONNX file with the same options of OpenVINO (threads, precision, latency hint, one stream, no pinned
-threads), in turns within one process: the ratio is the median of the rounds' ratios. The frame is uint8 of the network's
-input size and the labels are of that size, without confidence. The networks have random weights.
+threads), in turns within one process: the ratio is the median of the rounds' ratios. The frame is uint8 of the
+network's input size and the labels are of that size, without confidence. The networks have random weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import openvino as ov
+import openvino as ov  # type: ignore[import-untyped]
 from record import write_result
 from runtime_networks import ARCHITECTURES, SIZES, random_bundle, read_size, size_name, street
 from turns import medians_in_turns, ratio
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=read_size, nargs="+", default=SIZES, metavar="WxH")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--precision", default="f32")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.2, help="of one turn of one of the two")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     args = parser.parse_args()

@@ -46,16 +46,24 @@ def merged(parts: list[ConfusionMatrix], classes: int) -> ConfusionMatrix:
     return whole
 
 
+def percent(confusion: ConfusionMatrix) -> float:
+    """Its mIoU; raises where no frame was labelled."""
+    if confusion.miou is None:
+        raise ValueError("expected a clip with labels, found no labelled pixel")
+    return 100 * confusion.miou
+
+
 def measure(segmenter: stpl_rt.Segmenter, interval: int, frames: list[Any], labels: list[Any]) -> dict[str, Any]:
     """All phases of one schedule: ``interval`` of them."""
     classes = len(segmenter.bundle.classes)
     for frame in frames[:10]:
         segmenter.push(frame)
-    phases, by_age = [], {}
+    phases = []
+    by_age: dict[int, list[ConfusionMatrix]] = {}
     times: dict[bool, list[float]] = {True: [], False: []}
     for phase in range(interval):
         confusion, phase_times = run_stream(segmenter, frames, labels, phase, classes)
-        phases.append(100 * merged(list(confusion.values()), classes).miou)
+        phases.append(percent(merged(list(confusion.values()), classes)))
         for age, part in confusion.items():
             by_age.setdefault(age, []).append(part)
         for is_key in times:
@@ -65,7 +73,7 @@ def measure(segmenter: stpl_rt.Segmenter, interval: int, frames: list[Any], labe
         "schedule": segmenter.schedule,
         "miou_mean": fmean(phases),
         "miou_phases": phases,
-        "miou_by_age": {age: 100 * merged(parts, classes).miou for age, parts in sorted(by_age.items())},
+        "miou_by_age": {age: percent(merged(parts, classes)) for age, parts in sorted(by_age.items())},
         "key_ms_p50": median(times[True]),
         "propagated_ms_p50": median(times[False]) if times[False] else None,
         "propagated_ms_p99": float(np.percentile(times[False], 99)) if times[False] else None,

@@ -5,7 +5,8 @@ r"""Real time on two cores: the compact network at 1024x512, `every` beside `ada
 
 The checkpoint is exported with an input of 1024x512 and the clip's frames are enlarged to that size before they are
 pushed, their labels with them: this is about time at that size, and about what `adaptive` loses against `every`, not
-about the mIoU of a network that was trained on smaller pictures. Both schedules take turns; frames/s are of push() alone.
+about the mIoU of a network that was trained on smaller pictures. Both schedules take turns; frames/s are of push()
+alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 from record import write_result
 from runtime_networks import read_size, size_name, trained_bundle
-from runtime_propagation import labelled_clip
+from runtime_propagation import labelled_clip, percent
 
 import stpl_rt
 from stpl.metrics import ConfusionMatrix
@@ -48,7 +49,7 @@ class Pass:
             wrong.append(float((result.labels != every[index]).mean()))
         self.frames_per_second = len(frames) / taken
         self.key_rate = keys / len(frames)
-        self.miou = 100 * confusion.miou
+        self.miou = percent(confusion)
         self.disagreement = float(np.mean(wrong))
 
 

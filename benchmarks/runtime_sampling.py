@@ -4,9 +4,9 @@
 
 The runtime's time is the stage "sample" of push(), as every result says it: in schedule `every` the plain kernel, on
 propagated frames the displaced one, each straight after what comes before it in a stream (the network, the flow), so
-with cold caches. The logits are those of the compact network with 19 classes at 1024x512: 256x128. PyTorch gets the same
-logits and the same flow: interpolate and argmax, or grid_sample and argmax, the sampling grid made before and not timed.
-Both must give the same labels on nearly all pixels. All in turns within one process.
+with cold caches. The logits are those of the compact network with 19 classes at 1024x512: 256x128. PyTorch gets the
+same logits and the same flow: interpolate and argmax, or grid_sample and argmax, the sampling grid made before and not
+timed. Both must give the same labels on nearly all pixels. All in turns within one process.
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ def with_torch_threads(threads: int, call: Callable[[], Any]) -> float:
     return milliseconds(call)
 
 
+def sample_ms(push: Callable[[], stpl_rt.Result]) -> float:
+    """What the stage took within the push."""
+    return push().timing["sample_ms"]
+
+
 class Streams:
     """The runtime's two cases: every frame a key frame, and every second frame propagated along a given flow."""
 
@@ -110,8 +115,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     shares = agreement(first, logits, grid)
     calls: dict[str, dict[str, Callable[[], float]]] = {"without flow": {}, "with flow": {}}
     for threads, stream in streams.items():
-        calls["without flow"][f"stpl_rt {threads}"] = lambda stream=stream: stream.plain().timing["sample_ms"]
-        calls["with flow"][f"stpl_rt {threads}"] = lambda stream=stream: stream.displaced().timing["sample_ms"]
+        calls["without flow"][f"stpl_rt {threads}"] = partial(sample_ms, stream.plain)
+        calls["with flow"][f"stpl_rt {threads}"] = partial(sample_ms, stream.displaced)
         plain, displaced = partial(plain_torch, logits), partial(displaced_torch, logits, grid)
         calls["without flow"][f"PyTorch {threads}"] = partial(with_torch_threads, threads, plain)
         calls["with flow"][f"PyTorch {threads}"] = partial(with_torch_threads, threads, displaced)
@@ -130,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of one turn of one case")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of one turn of one case")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     args = parser.parse_args()
     found = measure(args)

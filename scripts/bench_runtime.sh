@@ -28,7 +28,7 @@ if [[ -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
   fi
   python benchmarks/runtime_propagation.py --bundle runs/bench/camvid-bundle --data "$clip"
   python benchmarks/runtime_schedules.py --bundle runs/bench/camvid-bundle --data "$clip"
-  python benchmarks/runtime_key_lag.py --bundle runs/bench/camvid-bundle --data "$clip"
+  python benchmarks/runtime_key_lag.py --bundle runs/bench/camvid-bundle --data "$clip" --clip-rate 15
   python benchmarks/runtime_real_time.py --model "$camvid_source" --data "$clip"
 else
   echo "STPL_CAMVID is not set to a folder with the CamVid clips (dataset.yaml): benchmarks on real video skipped"
