@@ -34,3 +34,4 @@ else
   echo "STPL_CAMVID is not set to a folder with the CamVid clips (dataset.yaml): benchmarks on real video skipped"
   python benchmarks/runtime_key_lag.py
 fi
+python benchmarks/make_tables.py
