@@ -46,9 +46,8 @@ class Preparation:
         self.size = (spec.width, spec.height)
         self.input = np.empty((1, 3, spec.height, spec.width), np.float32)
         self._planes = [self.input[0, channel] for channel in range(3)]
-        values = np.arange(256, dtype=np.float32)[:, None]
-        table: Floats = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
-        self._table: Floats = np.ascontiguousarray(table[:, None, :], np.float32)
+        values = np.arange(256, dtype=np.float32)[:, None, None]
+        self._table: Floats = ((values - np.array(spec.mean)) / np.array(spec.std)).astype(np.float32)
 
     def __call__(self, frame: Image) -> None:
         resized = cv2.resize(frame, self.size, interpolation=cv2.INTER_LINEAR)

@@ -65,8 +65,8 @@ def pipelines(results: Record) -> str:
     text = (
         f"A camera frame of {results['frame']}, f32: how many times faster push() is, medians (ranges of the rounds). "
         "*Tuned* keeps a running maximum over the classes instead of full-size logits; that OpenVINO does everything "
-        "in its graph is not how its users write it, and has no bar. cv2.resize cannot upsample PIDNet's logits as they "
-        "lie, corner on corner: that much of the labels differs."
+        "in its graph is not how its users write it, and has no bar. cv2.resize cannot upsample PIDNet's logits as "
+        "they lie, corner on corner: that much of the labels differs."
     )
     columns = ["network", "input", "threads", "push, ms", "against", "ms", "times faster", *BESIDE, "same labels"]
     in_brief = table(["against", "times faster", "bar", "met"], summary)
