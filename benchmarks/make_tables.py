@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import adaptation_tables as tables
+import runtime_tables as runtime
 from adaptation_tables import table
 from catalogue import GROUPS
 from catalogue import TABLES as COMPUTED
@@ -22,59 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 Record = dict[str, Any]
-
-
-def propagation(results: Record) -> str:
-    rows, base = results["rows"], results["rows"][0]["miou_mean"]
-    lines = []
-    for row in rows:
-        ages = ", ".join(f"{value:.1f}" for value in row["miou_by_age"].values())
-        propagated = ["", ""]
-        if row["propagated_ms_p50"] is not None:
-            propagated = [f"{row['propagated_ms_p50']:.2f}", f"{row['propagated_ms_p99']:.2f}"]
-        loss = f"{row['miou_mean'] - base:+.2f}"
-        speed = f"{row['frames_per_second']:.0f}"
-        lines.append(
-            [row["schedule"], f"{row['miou_mean']:.2f}", loss, ages, speed, f"{row['key_ms_p50']:.2f}", *propagated]
-        )
-    columns = ["schedule", "mIoU, all phases", "against every", "by distance from the key", "frames/s"]
-    columns += ["key ms p50", "propagated ms p50", "p99"]
-    text = (
-        f"{results['data']}, {results['frames']} frames of {results['frame_size']}, {results['threads']} threads, f32."
-    )
-    return f"{text}\n\n{table(columns, lines)}"
-
-
-def overhead(results: Record) -> str:
-    lines = [
-        [
-            row["input"],
-            str(row["threads"]),
-            f"{row['network_ms']:.2f}",
-            f"{row['push_ms']:.2f}",
-            f"{row['ratio']:.3f} ({row['ratio_min']:.3f} to {row['ratio_max']:.3f})",
-        ]
-        for row in results["rows"]
-    ]
-    columns = ["input = frame", "threads", "network alone, ms", "push, ms", "ratio: median (range of rounds)"]
-    return table(columns, lines)
-
-
-def flow_vs_opencv(results: Record) -> str:
-    parts = []
-    for size, measured in results["sizes"].items():
-        errors = [
-            [motion, f"{e['ours']:.3f}", f"{e['opencv']:.3f}", f"{e['ours'] / e['opencv']:.2f}" if e["opencv"] else ""]
-            for motion, e in measured["end_point_error"].items()
-        ]
-        parts.append(f"**End-point error, {size}, pixels**\n\n" + table(["motion", "ours", "OpenCV", "ratio"], errors))
-    times = [
-        [size, threads, f"{t['ours_ms']:.2f}", f"{t['opencv_ms']:.2f}", f"{t['ratio']:.2f}"]
-        for size, measured in results["sizes"].items()
-        for threads, t in measured["timings"].items()
-    ]
-    parts.append("**Time, ms, medians**\n\n" + table(["size", "threads", "ours", "OpenCV", "ratio"], times))
-    return f"Against OpenCV {results['settings']['opencv']}, preset ultrafast.\n\n" + "\n\n".join(parts)
 
 
 def calibration(results: Record) -> str:
@@ -164,9 +112,16 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["settings"]},
     "calibration": ("Input calibration", calibration),
     "step_profile": ("A step of the adaptation: time, memory, waiting", step_profile),
-    "propagation": ("Propagation on real 15 Hz video", propagation),
-    "overhead": ("Overhead of push() over the network", overhead),
-    "flow_vs_opencv": ("Optical flow against OpenCV's", flow_vs_opencv),
+    "runtime_overhead": ("Overhead of push() over the network", runtime.overhead),
+    "runtime_pipelines": ("push() against the same pipeline as users write it", runtime.pipelines),
+    "runtime_sampling": ("Sample + argmax", runtime.sampling),
+    "runtime_flow": ("Optical flow against OpenCV's", runtime.flow),
+    "runtime_latency": ("Latency by the type of the frame, and what fixed:5 gains", runtime.latency),
+    "runtime_propagation": ("Propagation on real 15 Hz video", runtime.propagation),
+    "runtime_schedules": ("Schedules at the same rate of key frames", runtime.schedules),
+    "runtime_key_lag": ("Bounded latency: key_lag", runtime.key_lag),
+    "runtime_real_time": ("Real time on two cores", runtime.real_time),
+    "runtime_growth": ("Growth with streams, resolution, classes", runtime.growth),
 }
 
 

@@ -7,11 +7,6 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 jobs=${JOBS:-2}
 
-if [[ ! -f runs/demo/bundle/manifest.json ]]; then
-  stpl-adapt demo --out runs/demo
-fi
-python benchmarks/overhead.py --bundle runs/demo/bundle --threads 1 2
-python benchmarks/flow_vs_opencv.py
 python benchmarks/step_profile.py
 
 python benchmarks/calibration.py
@@ -22,14 +17,10 @@ python benchmarks/purity.py
 if [[ -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
   camvid_source=$(python benchmarks/tables.py rivals --print-camvid-source)
   python benchmarks/calibration.py --domains camvid-dusk --data "$STPL_CAMVID" --camvid-source "$camvid_source"
-  if [[ ! -f runs/bench/camvid-bundle/manifest.json ]]; then
-    stpl-adapt export --model "$camvid_source" --out runs/bench/camvid-bundle
-  fi
-  python benchmarks/propagation.py --bundle runs/bench/camvid-bundle \
-    --data "folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
 else
   echo "STPL_CAMVID is not set to a folder with the CamVid clips (dataset.yaml): benchmarks on real video skipped"
 fi
+scripts/bench_runtime.sh
 # Both end with 1 where what they check does not hold, which is a result like any other here.
 python benchmarks/guard_selectors.py || true
 python benchmarks/claims.py || true

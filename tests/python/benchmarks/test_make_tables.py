@@ -74,7 +74,7 @@ def test_variants_are_compared_by_their_gain_over_the_source():
 def test_every_table_without_results_says_how_to_compute_it(tmp_path):
     text = make_tables.page(tmp_path)
     assert "not run: `python benchmarks/tables.py rivals`" in text
-    assert "not run: `python benchmarks/overhead.py`" in text
+    assert "not run: `python benchmarks/runtime_overhead.py`" in text
     assert text.count("not run:") == len(make_tables.TABLES)
 
 

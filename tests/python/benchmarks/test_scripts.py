@@ -62,6 +62,23 @@ def test_what_the_claims_stand_on_is_computed_before_them(called, camvid, script
     assert trained < asked < commands.index(OF_CAMVID.format(camvid))
 
 
+def test_the_runtime_alone_runs_on_real_video_where_there_is_some(called, camvid):
+    status, commands = called("bench_runtime.sh")
+    assert status == 0 and "benchmarks/runtime_key_lag.py" in commands
+    assert not any("camvid" in command for command in commands)
+    status, commands = called("bench_runtime.sh", camvid)
+    exported = commands.index("export --model the-source --out runs/bench/camvid-bundle")
+    clip = f"--data folder:{camvid}?sequences=day_0016E5_15hz"
+    assert status == 0 and commands[-1] == "benchmarks/make_tables.py"
+    bundle = f"--bundle runs/bench/camvid-bundle {clip}"
+    assert exported < commands.index(f"benchmarks/runtime_propagation.py {bundle}")
+    assert {
+        f"benchmarks/runtime_schedules.py {bundle}",
+        f"benchmarks/runtime_key_lag.py {bundle} --clip-rate 15",
+        f"benchmarks/runtime_real_time.py --model the-source {clip}",
+    } <= set(commands)
+
+
 @pytest.mark.parametrize("fails", ["guard_selectors.py", "claims.py"])
 def test_a_claim_that_does_not_hold_is_shown_and_fails_the_check_alone(called, fails):
     status, commands = called("check_long.sh", fails=fails)

@@ -1,6 +1,6 @@
 """Optical flow: stpl_rt.DisFlow beside OpenCV's dense inverse search, on exactly known motion.
 
-    python benchmarks/flow_vs_opencv.py --sizes 512x256 1024x512 --threads 1 2
+    python benchmarks/runtime_flow.py --sizes 512x256 1024x512 --threads 1 2
 
 OpenCV's is its preset "ultrafast": the same pyramid level, patches and number of iterations, and no variational
 refinement either. End-point errors are means over the pixels whose past position can be seen, over `--seeds` pictures a
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/flow_vs_opencv.json")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/runtime_flow.json")
     arguments = parser.parse_args()
 
     results = {}
@@ -114,7 +114,7 @@ def main() -> None:
         }
         print_size(name, results[name])
     settings = {"opencv": cv2.__version__, "seeds": arguments.seeds, "rounds": arguments.rounds}
-    path = write_result("flow_vs_opencv", {"settings": settings, "sizes": results}, arguments.out)
+    path = write_result("runtime_flow", {"settings": settings, "sizes": results}, arguments.out)
     print(f"\n{path}")
 
 
