@@ -18,9 +18,9 @@
 
 namespace stpl_rt {
 
-// What ops cannot know: a frame may come from another language, and its size goes into allocations. Throws
-// Error(invalid_argument).
-void check_pushed(const Frame& frame);
+// What ops cannot know: a frame may come from another language, and its size goes into allocations. Also
+// checks what is known of it. Throws Error(invalid_argument).
+void check_pushed(const Frame& frame, const FrameInfo& info);
 
 // Used by one thread at a time. What is kept between frames changes in the commit functions alone, which
 // cannot fail: whatever is thrown before leaves the stream as it was.
