@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/nearest.h"
-#include "core/printable.h"
+#include "text/printable.h"
 
 namespace stpl_rt {
 namespace {

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "core/printable.h"
 #include "core/sha256.h"
 #include "engine/engine.h"
 #include "engine/onnx_file.h"
 #include "engine/tensor_limit.h"
+#include "text/printable.h"
 
 namespace stpl_rt {
 namespace {

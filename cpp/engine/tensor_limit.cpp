@@ -2,7 +2,7 @@
 
 #include <openvino/op/util/multi_subgraph_base.hpp>
 
-#include "core/printable.h"
+#include "text/printable.h"
 
 namespace stpl_rt {
 namespace {

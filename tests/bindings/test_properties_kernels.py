@@ -57,7 +57,7 @@ def planes_of(frame: Bytes, pixel_format: str) -> tuple[Bytes, Bytes, Bytes]:
 
 
 def stretched_luma(luma: Bytes, encoding: str) -> Floats:
-    return luma.astype(float) if ENCODINGS[encoding][2] else (luma - 16.0) * 255 / 219
+    return np.asarray(luma if ENCODINGS[encoding][2] else (luma - 16.0) * 255 / 219, float)
 
 
 def to_rgb(frame: Bytes, pixel_format: str, encoding: str) -> Floats:
@@ -285,8 +285,8 @@ def test_composition_is_its_transcription(size: Size, speed: float, reach: int, 
 def upsampled(logits: npt.NDArray[np.float32], size: Size, align_corners: bool) -> Floats:
     def along(n_out: int, n_in: int) -> Floats:
         if align_corners:
-            return np.arange(n_out) * ((n_in - 1) / (n_out - 1) if n_out > 1 else 0.0)
-        return np.asarray((np.arange(n_out) + 0.5) * n_in / n_out - 0.5)
+            return np.asarray(np.arange(n_out) * ((n_in - 1) / (n_out - 1) if n_out > 1 else 0.0), float)
+        return np.asarray((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, float)
 
     x, y = np.meshgrid(along(size[1], logits.shape[2]), along(size[0], logits.shape[1]))
     return read_bilinear(logits.astype(float), x, y)

@@ -1,4 +1,4 @@
-#include "core/printable.h"
+#include "text/printable.h"
 
 #include <gtest/gtest.h>
 
