@@ -31,7 +31,10 @@ class Stream {
 
   // See Segmenter.
   Result push(const Frame& frame, const FrameInfo& info);
-  void reset() noexcept { started_ = false; }
+  void reset() noexcept {
+    started_ = false;
+    clock_ = {};
+  }
   void logits(std::vector<float>& out);
 
  private:

@@ -49,7 +49,8 @@ class STPL_RT_API Segmenter {
   Result push(const Frame& frame, const FrameInfo& info = {});
   // The same with flow from elsewhere.
   Result push(const Frame& frame, const FlowView& flow);
-  // Forgets the past: the next frame is a key frame.
+  // Forgets the past: the next frame is a key frame, and all that follow are as those of a new Segmenter, but
+  // for their index.
   void reset();
 
   // The same in the background, by a thread of the Segmenter's own: submit() gives it a frame, collect()

@@ -13,5 +13,5 @@ settings.register_profile(
     "ci", max_examples=80, derandomize=True, deadline=None, database=None, suppress_health_check=PATIENT
 )
 # New ones on every run; what fails is printed with how to run it again.
-settings.register_profile("long", max_examples=1500, deadline=None, print_blob=True, suppress_health_check=PATIENT)
+settings.register_profile("long", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=PATIENT)
 settings.load_profile(os.environ.get("STPL_HYPOTHESIS", "ci"))

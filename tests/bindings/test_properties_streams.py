@@ -176,6 +176,22 @@ def test_a_python_stream_says_what_push_says(
     assert [said(result) for result in results] == alone(bundle, video, settings)
 
 
+@given(first=shots(6), second=shots(6), settings=options(), data=st.data())
+def test_after_a_reset_a_stream_is_a_new_one(
+    bundle: stpl_rt.Bundle, first: list[Shot], second: list[Shot], settings: dict[str, Any], data: Any
+) -> None:
+    """Its clock too: how far frames used to be apart is part of what is forgotten."""
+    steps = [data.draw(st.sampled_from([0.01, 0.04, 0.11])) for _ in range(2)]
+    first, second = (
+        [replace(shot, timestamp=step * t) for t, shot in enumerate(video)]
+        for video, step in zip((first, second), steps, strict=True)
+    )
+    begun_anew = [*first, replace(second[0], reset=True), *second[1:]]
+    found = alone(bundle, begun_anew, settings)[len(first) :]
+    expected = alone(bundle, second, settings)
+    assert [result._replace(frame_index=i) for i, result in enumerate(found)] == expected
+
+
 REFUSALS: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"frame": np.zeros((4, 4, 3), np.float32)}, TypeError),
     ({"frame": np.zeros((4, 4, 4), np.uint8)}, stpl_rt.Error),
@@ -229,7 +245,7 @@ class Plan:
         self._usual = 0.0
 
     def reset(self) -> None:
-        self._size = None
+        self._size, self._last, self._usual = None, None, 0.0
 
     def next(self, shot: Shot) -> Planned:
         reason = "none"
