@@ -13,7 +13,7 @@ RECORDS = """\
 #!/bin/bash
 echo "$*" >> "$(dirname "$0")/../../called"
 if [[ "$*" == *--print-camvid-source ]]; then echo the-source; fi
-if [[ "$*" == "benchmarks/${FAILS:-nothing}" ]]; then exit 1; fi
+if [[ "$*" == "benchmarks/${FAILS:-nothing}" || "$*" == "${FAILS:-nothing}" ]]; then exit 1; fi
 """
 
 
@@ -60,6 +60,14 @@ def test_what_the_claims_stand_on_is_computed_before_them(called, camvid, script
     # CamVid's source model is trained by the tables.
     asked = commands.index("benchmarks/tables.py rivals --print-camvid-source")
     assert trained < asked < commands.index(OF_CAMVID.format(camvid))
+
+
+@pytest.mark.parametrize("fails", ["benchmarks/soak.py", "-m pytest tests/bindings --timeout 3600 -k properties"])
+def test_the_long_check_fails_where_the_runtime_does(called, fails):
+    status, commands = called("check_long.sh")
+    assert status == 0 and fails in commands
+    status, commands = called("check_long.sh", fails=fails.removeprefix("benchmarks/"))
+    assert status == 1 and commands[-3:] == AT_THE_END
 
 
 @pytest.mark.parametrize("fails", ["guard_selectors.py", "claims.py"])
