@@ -137,15 +137,17 @@ class SoakStream:
         self._counts["segmenters made"] += 1
 
     def _warm_up(self) -> None:
-        """Its thread begins, and its buffers get as large as they will."""
+        """Its thread begins, and its buffers get as large and as many as they will: results' memory is used again."""
         kinds = all_kinds()
+        largest = kinds[-1].arguments()
         for shot in kinds:
             self._segmenter.push(**shot.arguments())
+        held = [self._segmenter.push(**largest) for _ in range(HELD + 1)]
         for _ in range(self._segmenter.queue):
-            self._segmenter.submit(**kinds[-1].arguments())
+            self._segmenter.submit(**largest)
         while self._segmenter.pending:
-            self._segmenter.collect()
-        self._index += len(kinds) + self._segmenter.queue
+            held.append(self._segmenter.collect())
+        self._index += len(kinds) + len(held)
 
     def _take(self) -> None:
         """The next frame, by push or through the queue, which is filled to the brim now and then."""
