@@ -116,24 +116,32 @@ def test_what_should_be_refused_and_is_not_is_seen(bundle, monkeypatch):
         run(make_stream(bundle))
 
 
-def samples(rss, threads=None, files=None, count=40):
-    return [
-        Sample(10.0 * i, int(rss(i)), (threads or (lambda _: 9))(i), (files or (lambda _: 5))(i)) for i in range(count)
-    ]
+def samples(used, rss=lambda _: 0, threads=lambda _: 9, files=lambda _: 5, count=40):
+    return [Sample(10.0 * i, int(rss(i)), int(used(i)), threads(i), files(i)) for i in range(count)]
 
 
 def test_growth_is_told_from_noise():
-    noise = np.random.default_rng(0).normal(0, 3 * MIB, 400)
-    assert process_watch.faults(samples(lambda i: 200 * MIB + noise[i], count=400), 24 * MIB) == []
-    leak = process_watch.faults(samples(lambda i: 200 * MIB + noise[i] + i * MIB / 8, count=400), 24 * MIB)
-    assert len(leak) == 2 and all("memory grew by" in fault for fault in leak)
-    assert process_watch.faults(samples(lambda i: 200 * MIB - i * MIB), 24 * MIB) == []  # it may shrink
+    noise = np.random.default_rng(0).normal(0, MIB / 2, 400)
+
+    def steady(i):
+        return 200 * MIB + noise[i]
+
+    def leaking(i):
+        return steady(i) + i * MIB / 50
+
+    assert process_watch.faults(samples(steady, steady, count=400), 4 * MIB, 96 * MIB) == []
+    assert "memory in use grew by" in process_watch.faults(samples(leaking, steady, count=400), 4 * MIB, 96 * MIB)[0]
+    assert "memory occupied grew by" in process_watch.faults(samples(steady, leaking, count=400), 4 * MIB, 4 * MIB)[0]
+    assert process_watch.faults(samples(lambda i: 200 * MIB - i * MIB), MIB, MIB) == []  # it may shrink
 
 
 def test_threads_and_files_must_be_constant():
-    assert "threads" in process_watch.faults(samples(lambda _: 0, threads=lambda i: 9 + i // 30), MIB)[0]
-    assert "open files" in process_watch.faults(samples(lambda _: 0, files=lambda i: 5 + (i == 39)), MIB)[0]
-    assert "at least 4 samples" in process_watch.faults(samples(lambda _: 0, count=3), MIB)[0]
+    def of(**values):
+        return process_watch.faults(samples(lambda _: 0, **values), MIB, MIB)
+
+    assert "threads" in of(threads=lambda i: 9 + i // 30)[0]
+    assert "open files" in of(files=lambda i: 5 + (i == 39))[0]
+    assert "at least 4 samples" in of(count=3)[0]
 
 
 def test_a_sample_sees_what_the_process_holds(tmp_path):
@@ -141,5 +149,5 @@ def test_a_sample_sees_what_the_process_holds(tmp_path):
     held = np.ones(64 * MIB, np.uint8)
     with (tmp_path / "file").open("w"):
         now = process_watch.sample(1.0)
-    assert now.rss - before.rss > 60 * MIB and held.any()
+    assert now.rss - before.rss > 60 * MIB and now.used - before.used > 60 * MIB and held.any()
     assert now.files == before.files + 1 and now.threads == before.threads
