@@ -2,7 +2,8 @@
 # make test   all tests, C++ and Python
 # make lint   formatters and type checks, changing nothing
 # make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md; resumes where it was stopped
-# make check-long   the claims about the method and its guard, checked on runs; hours, resumes where it was stopped
+# make check-long   the claims about the method and its guard, checked on runs, and the runtime in an hour of faults;
+#                   hours, the runs resume where they were stopped
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
@@ -44,7 +45,7 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 bench: $(STAMPS)/train $(STAMPS)/build
 	scripts/bench.sh
 
-check-long: $(STAMPS)/train $(STAMPS)/build
+check-long: $(STAMPS)/test $(STAMPS)/build
 	scripts/check_long.sh
 
 # The type stub of the extension module, committed beside it; a test compares the two.

@@ -3,6 +3,7 @@
 #include <stpl_rt/error.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <type_traits>
 
 namespace stpl_rt::bindings {
@@ -134,6 +135,17 @@ PackedArray<T>::PackedArray(const AnyArray& array, std::string_view name, Shape 
 template class PackedArray<float>;
 template class PackedArray<std::uint8_t>;
 
+void FrameArray::set_size(std::int64_t width, std::int64_t height) {
+  if (width > kMaxSide || height > kMaxSide) {
+    const std::string limit = std::to_string(kMaxSide);
+    throw Error(ErrorCode::invalid_argument, "frame: expected a size of at most " + limit + "x" + limit +
+                                                 ", found " + std::to_string(width) + "x" +
+                                                 std::to_string(height));
+  }
+  frame_.width = static_cast<int>(width);
+  frame_.height = static_cast<int>(height);
+}
+
 // OpenCV's and FFmpeg's layout: H rows of luma, then H / 2 rows that hold the chroma.
 void FrameArray::read_yuv(const AnyArray& array) {
   constexpr std::string_view expected = "(H + H / 2, W), H and W even";
@@ -143,6 +155,7 @@ void FrameArray::read_yuv(const AnyArray& array) {
   if (rows % 3 != 0 || width % 2 != 0) {
     check_array(array, "frame", nb::dtype<std::uint8_t>(), {rows / 3 * 3, width / 2 * 2}, expected);
   }
+  set_size(width, rows / 3 * 2);
   const auto* first = static_cast<const std::uint8_t*>(array.data());
   if (!packed_from(array, 0)) {
     packed_.reserve(array.size());
@@ -150,8 +163,6 @@ void FrameArray::read_yuv(const AnyArray& array) {
     first = packed_.data();
   }
   frame_.data = first;
-  frame_.width = static_cast<int>(width);
-  frame_.height = static_cast<int>(rows / 3 * 2);
 }
 
 FrameArray::FrameArray(const AnyArray& array, std::string_view format, std::string_view encoding)
@@ -170,13 +181,13 @@ FrameArray::FrameArray(const AnyArray& array, std::string_view format, std::stri
   } else {
     check_array(array, "frame", nb::dtype<std::uint8_t>(), {-1, -1, 3}, expected);
   }
-  frame_.height = static_cast<int>(array.shape(0));
-  frame_.width = static_cast<int>(array.shape(1));
+  set_size(static_cast<std::int64_t>(array.shape(1)), static_cast<std::int64_t>(array.shape(0)));
   frame_.data = static_cast<const std::uint8_t*>(array.data());
   if (packed_from(array, 1)) {
-    // A single row's stride means nothing, and 0 (a broadcast row) would be read as "packed".
+    // A single row's stride means nothing; rows that overlap (a broadcast row, a sliding window) are copied.
     frame_.stride = frame_.height == 1 ? 0 : static_cast<std::ptrdiff_t>(array.stride(0));
-    if (frame_.height == 1 || frame_.stride != 0) return;
+    const std::ptrdiff_t row = std::ptrdiff_t{frame_.width} * (gray ? 1 : 3);
+    if (frame_.height == 1 || std::abs(frame_.stride) >= row) return;
   }
   packed_.reserve(array.size());
   pack(array, 0, frame_.data, packed_);

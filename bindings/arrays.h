@@ -34,6 +34,10 @@ using Shape = std::initializer_list<std::int64_t>;
 void check_array(const AnyArray& array, std::string_view name, nb::dlpack::dtype type, Shape shape,
                  std::string_view expected);
 
+// Of frames and of flow from elsewhere. Larger ones are refused before they are copied: a broadcast array may
+// claim any size.
+inline constexpr std::int64_t kMaxSide = 16384;
+
 // A row-major float32 or uint8 array: borrowed where it lies so in memory, else a packed copy.
 template <class T>
 class PackedArray {
@@ -54,12 +58,14 @@ class PackedArray {
 // not contiguous within a row are copied, and YUV that is not contiguous at all.
 class FrameArray {
  public:
+  // Throws as check_array() does, and Error(invalid_argument) for more than kMaxSide pixels a side.
   FrameArray(const AnyArray& array, std::string_view format, std::string_view encoding = "bt601");
 
   [[nodiscard]] const Frame& frame() const noexcept { return frame_; }
 
  private:
   void read_yuv(const AnyArray& array);
+  void set_size(std::int64_t width, std::int64_t height);
 
   AnyArray array_;
   std::vector<std::uint8_t> packed_;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "arrays.h"
+#include "gil.h"
 #include "module.h"
 
 namespace stpl_rt::bindings {
@@ -139,7 +140,7 @@ void register_bundle(nb::module_& m) {
   register_input_spec(m);
   register_parts(m);
   nb::class_<Bundle>(m, "Bundle", "A validated bundle: an exported network and everything needed to run it.")
-      .def_static("open", &Bundle::open, "directory"_a, nb::call_guard<nb::gil_scoped_release>(),
+      .def_static("open", &Bundle::open, "directory"_a, nb::call_guard<GilReleased>(),
                   "Reads and checks a bundle: every field, path and hash. Raises stpl_rt.Error with code\n"
                   "'invalid_bundle' (or 'io') naming the field, what was expected and what was found.")
       .def_ro("schema_version", &Bundle::schema_version)

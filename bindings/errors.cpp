@@ -2,6 +2,7 @@
 #include <stpl_rt/error.h>
 
 #include <exception>
+#include <string_view>
 
 #include "module.h"
 
@@ -14,8 +15,16 @@ namespace {
 // Lives as long as the interpreter, like the module's own types.
 PyObject* error_type = nullptr;
 
+// Messages quote paths, whose bytes need not be UTF-8.
+nb::object to_text(std::string_view message) {
+  PyObject* const text =
+      PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "backslashreplace");
+  if (text == nullptr) nb::raise_python_error();
+  return nb::steal(text);
+}
+
 void set_python_error(const Error& error) {
-  nb::object value = nb::borrow(error_type)(error.what());
+  nb::object value = nb::borrow(error_type)(to_text(error.what()));
   value.attr("code") = to_string(error.code());
   PyErr_SetObject(error_type, value.ptr());
 }

@@ -5,6 +5,7 @@
 
 #include "flow/dis.h"
 #include "flow_arrays.h"
+#include "gil.h"
 #include "module.h"
 #include "options.h"
 
@@ -46,7 +47,7 @@ class PythonDisFlow {
   NumpyArray<float> compute(const AnyArray& current, const AnyArray& past) {
     const LumaPair images(current, past);
     NewArray<float> result = [&] {
-      const nb::gil_scoped_release release;
+      const GilReleased released;
       const std::lock_guard lock(mutex_);
       flow_.compute(view(images.current), view(images.past), field_, shared_pool(threads_));
       return to_interleaved(field_);
@@ -65,7 +66,7 @@ NumpyArray<float> compose_arrays(const AnyArray& latest_array, const AnyArray& p
   const PackedArray<float> latest = flow_array(latest_array, "latest");
   const PackedArray<float> past = flow_array(past_array, "past", latest.size(0), latest.size(1));
   NewArray<float> result = [&] {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     FlowField latest_field;
     FlowField past_field;
     FlowField out;
@@ -85,7 +86,7 @@ NumpyArray<float> validity_array(const AnyArray& current, const AnyArray& past, 
   const PackedArray<float> flow = flow_array(flow_in, "flow", height, width);
   NewArray<float> result(static_cast<std::size_t>(height) * width);
   {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     FlowField field;
     Image<float> out;
     to_planes(flow, field);

@@ -10,6 +10,7 @@
 
 #include "arrays.h"
 #include "engine/engine.h"
+#include "gil.h"
 #include "module.h"
 #include "options.h"
 
@@ -35,7 +36,7 @@ class PythonNetwork {
     const auto width = static_cast<std::size_t>(bundle_.logits.width);
     NewArray<float> out(classes * height * width);
     {
-      const nb::gil_scoped_release release;
+      const GilReleased released;
       const std::lock_guard lock(mutex_);
       std::copy_n(input.data(), engine_->input().size(), engine_->input().data());
       std::copy_n(engine_->infer().data(), classes * height * width, out.data());
@@ -54,7 +55,7 @@ class PythonNetwork {
 void init_network(PythonNetwork* self, const std::filesystem::path& path, const std::string& precision,
                   int threads) {
   const Precision parsed = parse_precision(precision);
-  const nb::gil_scoped_release release;
+  const GilReleased released;
   new (self) PythonNetwork(path, parsed, threads);
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "flow_arrays.h"
+#include "gil.h"
 #include "module.h"
 #include "ops/preprocess.h"
 #include "ops/sample_argmax.h"
@@ -38,7 +39,7 @@ NumpyArray<float> preprocess_array(const AnyArray& array, const InputSpec& spec,
   const FrameArray frame(array, format, encoding);
   NewArray<float> out(std::size_t{3} * spec.height * spec.width);
   {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     preprocess(frame.frame(), spec, out.data(), shared_pool(threads));
   }
   return out.give({3, length(spec.height), length(spec.width)});
@@ -51,7 +52,7 @@ NumpyArray<std::uint8_t> luma_array(const AnyArray& array, const InputSpec& spec
   const Size grid = size ? read_size("size", *size) : Size{spec.width, spec.height};
   NewArray<std::uint8_t> out(length(grid.height) * grid.width);
   {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     luma(frame.frame(), spec, {out.data(), grid.width, grid.height, grid.width}, shared_pool(threads));
   }
   return out.give({length(grid.height), length(grid.width)});
@@ -65,7 +66,7 @@ NumpyArray<float> warp_array(const AnyArray& past_array, const AnyArray& flow_in
   const PackedArray<float> flow = flow_array(flow_in, "flow", height, width);
   NewArray<float> out(length(channels) * height * width);
   {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     FlowField field;
     to_planes(flow, field);
     warp(past.data(), channels, field, out.data(), shared_pool(threads));
@@ -136,7 +137,7 @@ nb::object sample_array(const AnyArray& logits, const SizePair& size, const std:
     return ImageView<std::uint8_t>{array.data(), output.width, output.height, output.width};
   };
   {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     run_sample(in, view(labels), confidence ? view(certainty) : ImageView<std::uint8_t>{},
                shared_pool(threads));
   }

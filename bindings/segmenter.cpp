@@ -2,13 +2,17 @@
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <stpl_rt/error.h>
 #include <stpl_rt/segmenter.h>
 
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "arrays.h"
+#include "gil.h"
 #include "module.h"
 #include "options.h"
 
@@ -59,6 +63,17 @@ nb::dict timing_dict(const Timing& timing) {
   return dict;
 }
 
+// Refuses what the Segmenter would refuse, before it is copied; the rest of the shape is checked with the
+// type.
+void check_flow_size(const AnyArray& flow) {
+  for (std::size_t axis = 0; axis < std::min<std::size_t>(flow.ndim(), 2); ++axis) {
+    if (static_cast<std::int64_t>(flow.shape(axis)) > kMaxSide) {
+      throw Error(ErrorCode::invalid_argument, "flow: expected a width and height from 1 to " +
+                                                   std::to_string(kMaxSide) + ", found " + describe(flow));
+    }
+  }
+}
+
 // Frame and what is known of it, borrowed from Python for one call.
 struct Given {
   Given(const AnyArray& array, const std::optional<AnyArray>& flow, const std::string& format,
@@ -66,6 +81,7 @@ struct Given {
       : frame(array, format, encoding) {
     info.timestamp = timestamp;
     if (!flow) return;
+    check_flow_size(*flow);
     vectors.emplace(*flow, "flow", Shape{-1, -1, 2}, "(h, w, 2)");
     info.flow = FlowView{.data = vectors->data(), .width = vectors->size(1), .height = vectors->size(0)};
   }
@@ -85,7 +101,7 @@ class PythonSegmenter {
     const Given given(array, flow, format, encoding, timestamp);
     Result result;
     {
-      const nb::gil_scoped_release release;
+      const GilReleased released;
       result = segmenter_.push(given.frame.frame(), given.info);
     }
     return convert(std::move(result));
@@ -94,28 +110,30 @@ class PythonSegmenter {
   void submit(const AnyArray& array, const std::optional<AnyArray>& flow, const std::string& format,
               const std::string& encoding, std::optional<double> timestamp) {
     const Given given(array, flow, format, encoding, timestamp);
-    const nb::gil_scoped_release release;
-    segmenter_.submit(given.frame.frame(), given.info);
+    // A queue that nobody collects from is waited for until Ctrl-C.
+    while (!submit_soon(given)) {
+      if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    }
   }
 
   PythonResult collect() {
     Result result;
     {
-      const nb::gil_scoped_release release;
+      const GilReleased released;
       result = segmenter_.collect();
     }
     return convert(std::move(result));
   }
 
   void reset() {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     segmenter_.reset();
   }
 
   NumpyArray<float> logits() {
     std::vector<float> values;
     {
-      const nb::gil_scoped_release release;
+      const GilReleased released;
       segmenter_.logits(values);
     }
     const Bundle& bundle = segmenter_.bundle();
@@ -131,6 +149,12 @@ class PythonSegmenter {
   [[nodiscard]] int queue() const noexcept { return segmenter_.queue(); }
 
  private:
+  bool submit_soon(const Given& given) {
+    constexpr std::chrono::milliseconds kPatience{50};  // until signals are looked at
+    const GilReleased released;
+    return segmenter_.try_submit(given.frame.frame(), given.info, nullptr, kPatience);
+  }
+
   Segmenter segmenter_;
 };
 
@@ -148,7 +172,7 @@ void init_segmenter(PythonSegmenter* self, const Source& bundle, std::string dev
                                  .fuse = fuse,
                                  .update = update,
                                  .queue = queue};
-  const nb::gil_scoped_release release;
+  const GilReleased released;
   new (self) PythonSegmenter(bundle, options);
 }
 

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr int kSchemaVersion = 1;
 constexpr std::uintmax_t kMaxManifestBytes = 4U << 20;  // real ones are under 10 kB; the rest is provenance
+constexpr std::uintmax_t kMaxNetworkBytes = 1U << 31;   // protocol buffers' own limit
 constexpr std::int64_t kMaxLogits = std::int64_t{1} << 30;  // values, 4 GiB
 constexpr std::size_t kMaxName = 256;
 constexpr std::int64_t kIgnoreId = 255;
@@ -180,6 +181,12 @@ NetworkSpec read_network(const JsonField& field, const std::string& name, const 
   network.outputs = read_tensors(field.at("outputs"), {output});
   network.sha256 = read_hash(field.at("sha256"));
   network.file = resolve(field.at("file"), directory);
+  std::error_code error;
+  const std::uintmax_t size = fs::file_size(network.file, error);
+  if (error || size > kMaxNetworkBytes) {  // before it is read: a file with holes can be of any size
+    field.at("file").fail("a file of at most " + std::to_string(kMaxNetworkBytes) + " bytes",
+                          error ? error.message() : std::to_string(size));
+  }
   const std::string hash = sha256_file(network.file);
   if (hash != network.sha256) {
     field.at("file").fail(

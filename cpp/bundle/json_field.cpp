@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/nearest.h"
+#include "text/printable.h"
 
 namespace stpl_rt {
 namespace {
@@ -14,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxDepth = 64;
+constexpr std::size_t kShownOfParser = 200;  // it quotes what it read, to the end of the document
 
 std::string shortened(std::string text) {
   constexpr std::size_t kShown = 60;
@@ -54,7 +56,8 @@ json parse_json(const std::string& text, const std::string& document) {
   try {
     return json::parse(text, watch);
   } catch (const json::exception& error) {
-    throw Error(ErrorCode::invalid_bundle, document + ": expected JSON in UTF-8: " + error.what());
+    throw Error(ErrorCode::invalid_bundle,
+                document + ": expected JSON in UTF-8: " + printable(error.what(), kShownOfParser));
   }
 }
 

@@ -7,11 +7,18 @@
 #include <utility>
 #include <vector>
 
+#include "core/sha256.h"
 #include "engine/engine.h"
 #include "engine/onnx_file.h"
+#include "engine/tensor_limit.h"
+#include "text/printable.h"
 
 namespace stpl_rt {
 namespace {
+
+// Of what comes out of the file.
+constexpr std::size_t kShownOfName = 80;
+constexpr std::size_t kShownOfOpenVino = 2000;
 
 ov::element::Type element_type(Precision precision) {
   switch (precision) {
@@ -35,13 +42,16 @@ auto guarded(const std::string& doing, F&& body) {
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::engine, "OpenVINO failed " + doing + ": " + error.what());
+    throw Error(ErrorCode::engine,
+                "OpenVINO failed " + doing + ": " + printable(error.what(), kShownOfOpenVino));
   }
 }
 
 std::string names_text(const std::unordered_set<std::string>& names) {
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "\"" : ", \"") + name + "\"";
+  for (const std::string& name : names) {
+    text += (text.empty() ? "\"" : ", \"") + printable(name, kShownOfName) + "\"";
+  }
   return text.empty() ? "no name" : text;
 }
 
@@ -65,11 +75,26 @@ void check_tensor(const NetworkSpec& network, const std::string& what, const ov:
   }
 }
 
+// The bytes that the manifest vouches for: the file may have been written anew since the bundle was opened.
+std::string read_checked(const NetworkSpec& network) {
+  std::ifstream stream(network.file, std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(stream), {});
+  if (!stream) throw Error(ErrorCode::io, network.file.string() + ": cannot be read");
+  const std::string hash = sha256({reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()});
+  if (hash != network.sha256) refuse(network, "content", "SHA-256 " + network.sha256, hash);
+  return bytes;
+}
+
+void check_size(const NetworkSpec& network, const ov::Model& model) {
+  if (const auto giant = find_giant_tensor(model)) {
+    throw Error(ErrorCode::invalid_bundle,
+                network.file.filename().string() + ": expected tensors of at most 4 GiB, found " + *giant);
+  }
+}
+
 // The network with exactly the manifest's tensors.
 std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& network) {
-  std::ifstream stream(network.file, std::ios::binary);
-  const std::string bytes(std::istreambuf_iterator<char>(stream), {});
-  if (!stream) throw Error(ErrorCode::io, network.file.string() + ": cannot be read");
+  const std::string bytes = read_checked(network);
   if (has_external_data(bytes)) {
     throw Error(ErrorCode::invalid_bundle,
                 network.file.filename().string() +
@@ -86,7 +111,9 @@ std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& netwo
     check_tensor(network, "input", model->input(i), spec);
     shapes[spec.name] = ov::PartialShape(std::vector<ov::Dimension>(spec.shape.begin(), spec.shape.end()));
   }
+  check_size(network, *model);
   if (model->is_dynamic()) model->reshape(shapes);
+  check_size(network, *model);
   check_tensor(network, "output", model->output(), network.outputs.front());
   if (model->output().get_partial_shape().is_dynamic()) {
     refuse(network, "output", "a shape that follows from the inputs'",

@@ -2,6 +2,7 @@
 
 #include <stpl_rt/error.h>
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -10,6 +11,12 @@
 #include "segmenter/external_flow.h"
 
 namespace stpl_rt {
+namespace {
+
+// Longer waits would overflow the clock.
+constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
+
+}  // namespace
 
 Background::Background(Stream& stream, int most) : stream_(stream), most_(static_cast<std::size_t>(most)) {
   for (auto* list : {&free_, &waiting_, &done_}) list->reserve(most_);
@@ -25,14 +32,17 @@ Background::~Background() {
 }
 
 bool Background::submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
-                        bool wait) {
-  check_pushed(frame);
-  if (info.flow) check_external_flow(*info.flow);
+                        std::optional<std::chrono::milliseconds> patience) {
+  check_pushed(frame, info);
   std::unique_ptr<Item> item;
   {
     std::unique_lock lock(mutex_);
-    if (!wait && in_flight_ >= most_) return false;
-    changed_.wait(lock, [&] { return in_flight_ < most_; });
+    const auto has_room = [&] { return in_flight_ < most_; };
+    if (!patience) {
+      changed_.wait(lock, has_room);
+    } else if (!changed_.wait_for(lock, std::min(*patience, kLongest), has_room)) {
+      return false;
+    }
     start_thread();
     ++in_flight_;
     if (!free_.empty()) {

@@ -3,11 +3,13 @@
 
 #include <stpl_rt/segmenter.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -26,8 +28,10 @@ class Background {
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
 
-  // See Segmenter. Refuses what cannot be copied (Error invalid_argument); all else is refused at collect().
-  bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner, bool wait);
+  // See Segmenter; no patience: as long as it takes. Refuses what cannot be copied (Error invalid_argument);
+  // all else is refused at collect().
+  bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
+              std::optional<std::chrono::milliseconds> patience);
   Result collect();
   [[nodiscard]] std::size_t pending() const noexcept;
 

@@ -25,7 +25,6 @@ class Clock {
     }
     last_ = timestamp;
   }
-  void reset() noexcept { last_.reset(); }
 
  private:
   // Two frames and more are missing: one is bridged by the flow, and cameras jitter.

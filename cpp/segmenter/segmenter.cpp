@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -87,9 +89,10 @@ class Segmenter::Impl {
     check_idle("logits");
     stream_.logits(out);
   }
-  bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner, bool wait) {
+  bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
+              std::optional<std::chrono::milliseconds> patience) {
     const Turn turn(taken_, process_);
-    return background_.submit(frame, info, std::move(owner), wait);
+    return background_.submit(frame, info, std::move(owner), patience);
   }
   Result collect() {
     const Turn turn(collecting_, process_);
@@ -177,10 +180,11 @@ Result Segmenter::push(const Frame& frame, const FlowView& flow) {
 }
 void Segmenter::reset() { impl_->reset(); }
 void Segmenter::submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner) {
-  (void)impl_->submit(frame, info, std::move(owner), true);
+  (void)impl_->submit(frame, info, std::move(owner), std::nullopt);
 }
-bool Segmenter::try_submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner) {
-  return impl_->submit(frame, info, std::move(owner), false);
+bool Segmenter::try_submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
+                           std::chrono::milliseconds patience) {
+  return impl_->submit(frame, info, std::move(owner), patience);
 }
 Result Segmenter::collect() { return impl_->collect(); }
 std::size_t Segmenter::pending() const noexcept { return impl_->pending(); }

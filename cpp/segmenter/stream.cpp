@@ -3,6 +3,7 @@
 #include <stpl_rt/error.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -29,7 +30,7 @@ int checked_lag(int lag, const Schedule& schedule) {
 
 }  // namespace
 
-void check_pushed(const Frame& frame) {
+void check_pushed(const Frame& frame, const FrameInfo& info) {
   check_frame(frame);
   if (frame.width > kMaxSide || frame.height > kMaxSide) {
     throw Error(ErrorCode::invalid_argument, "frame: expected a size of at most " + std::to_string(kMaxSide) +
@@ -37,6 +38,12 @@ void check_pushed(const Frame& frame) {
                                                  std::to_string(frame.width) + "x" +
                                                  std::to_string(frame.height));
   }
+  if (info.timestamp && !std::isfinite(*info.timestamp)) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        "timestamp: expected a finite number of seconds, or none, found " + std::to_string(*info.timestamp));
+  }
+  if (info.flow) check_external_flow(*info.flow);
 }
 
 Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetworks networks)
@@ -62,8 +69,7 @@ Result Stream::push(const Frame& frame, const FrameInfo& info) {
   Result result;
   {
     const Stopwatch total("push", result.timing.total_ms);
-    check_pushed(frame);
-    if (info.flow) check_external_flow(*info.flow);
+    check_pushed(frame, info);
     segment(frame, info, result);
   }
   return result;
@@ -190,6 +196,7 @@ void Stream::show_key(const Frame& frame, const Geometry& geometry, Result& resu
   drop_pending();
   prepare_input(frame, *engine_, result.timing);
   LogitsView logits;
+  latest_logits_ = {};  // the engine writes over them
   {
     const Stopwatch stage("network", result.timing.network_ms);
     logits = checked(engine_->infer());
@@ -281,8 +288,10 @@ void Stream::commit_frame(const Frame& frame, const FrameInfo& info, const Geome
 }
 
 void Stream::logits(std::vector<float>& out) {
-  if (!started_) {
-    throw Error(ErrorCode::invalid_argument, "logits: expected a frame to have been pushed, found none");
+  if (!started_ || (!carries_ && latest_logits_.data == nullptr)) {
+    throw Error(ErrorCode::invalid_argument,
+                started_ ? "logits: expected the latest push to have succeeded, found a failure: push a frame"
+                         : "logits: expected a frame to have been pushed, found none");
   }
   out.resize(bundle_.classes.size() * static_cast<std::size_t>(bundle_.logits.width) *
              static_cast<std::size_t>(bundle_.logits.height));

@@ -18,9 +18,9 @@
 
 namespace stpl_rt {
 
-// What ops cannot know: a frame may come from another language, and its size goes into allocations. Throws
-// Error(invalid_argument).
-void check_pushed(const Frame& frame);
+// What ops cannot know: a frame may come from another language, and its size goes into allocations. Also
+// checks what is known of it. Throws Error(invalid_argument).
+void check_pushed(const Frame& frame, const FrameInfo& info);
 
 // Of one stream; what options do not ask for is null.
 struct StreamNetworks {
@@ -35,7 +35,10 @@ class Stream {
 
   // See Segmenter.
   Result push(const Frame& frame, const FrameInfo& info);
-  void reset() noexcept { started_ = false; }
+  void reset() noexcept {
+    started_ = false;
+    clock_ = {};
+  }
   void logits(std::vector<float>& out);
 
  private:

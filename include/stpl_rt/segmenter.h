@@ -8,6 +8,7 @@
 #include <stpl_rt/options.h>
 #include <stpl_rt/result.h>
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -17,8 +18,8 @@ namespace stpl_rt {
 
 // What may be known of a frame beside its pixels.
 struct FrameInfo {
-  // Seconds, of any clock that goes on with the video. Where more than two frames are missing since the frame
-  // before, or time goes back, the frame is a key frame.
+  // Seconds, finite, of any clock that goes on with the video. Where more than two frames are missing since
+  // the frame before, or time goes back, the frame is a key frame.
   std::optional<double> timestamp = std::nullopt;
   // From elsewhere, of this frame into the one pushed before it, in place of our own. Refused, also where it
   // is not needed: vectors that are not finite or longer than 16384 pixels.
@@ -48,7 +49,8 @@ class STPL_RT_API Segmenter {
   Result push(const Frame& frame, const FrameInfo& info = {});
   // The same with flow from elsewhere.
   Result push(const Frame& frame, const FlowView& flow);
-  // Forgets the past: the next frame is a key frame.
+  // Forgets the past: the next frame is a key frame, and all that follow are as those of a new Segmenter, but
+  // for their index.
   void reset();
 
   // The same in the background, by a thread of the Segmenter's own: submit() gives it a frame, collect()
@@ -57,9 +59,9 @@ class STPL_RT_API Segmenter {
   // that keeps them alive, used where they lie. Flow from elsewhere is copied. One thread may submit while
   // another collects; push() and reset() throw Error(in_use) until all is collected.
   void submit(const Frame& frame, const FrameInfo& info = {}, std::shared_ptr<const void> owner = nullptr);
-  // Returns false and takes nothing where submit() would wait.
-  bool try_submit(const Frame& frame, const FrameInfo& info = {},
-                  std::shared_ptr<const void> owner = nullptr);
+  // Returns false and takes nothing where submit() would wait for longer than `patience`.
+  bool try_submit(const Frame& frame, const FrameInfo& info = {}, std::shared_ptr<const void> owner = nullptr,
+                  std::chrono::milliseconds patience = {});
   // Waits for the next result. Throws Error(invalid_argument) where no frame is on its way.
   Result collect();
   // Frames submitted and not collected.
@@ -67,7 +69,7 @@ class STPL_RT_API Segmenter {
 
   // Logits of the latest frame, dense (classes, height, width) of bundle().logits: on a key frame the
   // network's, on others those of the key frame, carried along the flow. Throws Error(invalid_argument)
-  // before the first frame.
+  // before the first frame, and, with the schedule "every", after a push on which the network failed.
   void logits(std::vector<float>& out);
 
   [[nodiscard]] const Bundle& bundle() const noexcept;

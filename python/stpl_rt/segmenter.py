@@ -51,5 +51,7 @@ class Segmenter(_core.Segmenter):
         while self.pending:
             try:
                 self.collect()
-            except _core.Error:
-                continue
+            except _core.Error as error:
+                # A forked child, which the frames never reach, or a thread that collects them itself.
+                if error.code in ("unsupported", "in_use"):
+                    return

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include "core/sha256.h"
 #include "engine/onnx_file.h"
 #include "test_bundle.h"
 
@@ -105,8 +106,18 @@ TEST(Engine, RefusesWeightsInAnotherFile) {
   }
   NetworkSpec network = Bundle::open(made_bundle("half_pixel")).segment;
   network.file = made_bundle("external") / "segment.onnx";
+  network.sha256 = sha256_file(network.file);
   expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "inside the file", "external data"},
                [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
+}
+
+TEST(Engine, RefusesAFileThatWasWrittenAnewSinceTheBundleWasOpened) {
+  const TemporaryFolder folder;
+  const Bundle bundle = Bundle::open(changed_bundle(folder, "half_pixel", [](json&) {}));
+  fs::copy_file(made_bundle("fragile") / "segment.onnx", bundle.segment.file,
+                fs::copy_options::overwrite_existing);
+  expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "content", bundle.segment.sha256},
+               [&] { (void)compile_network(bundle.segment, "cpu", Precision::f32, 1); });
 }
 
 TEST(Engine, SaysThatANetworkCannotBeRead) {
@@ -114,6 +125,7 @@ TEST(Engine, SaysThatANetworkCannotBeRead) {
   const TemporaryFolder folder;
   network.file = folder.path() / "segment.onnx";
   write_text(network.file, "no network");
+  network.sha256 = sha256_file(network.file);
   expect_error(ErrorCode::engine, {"segment.onnx", "OpenVINO"},
                [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
   network.file = folder.path() / "gone.onnx";

@@ -1,5 +1,7 @@
 // Schedules, lag, gaps, queues and shared networks.
 #include <chrono>
+#include <cmath>
+#include <limits>
 #include <thread>
 
 #include "test_bundle.h"
@@ -153,6 +155,21 @@ TEST(Timestamps, AGapIsAnsweredByAKeyFrame) {
                                              KeyReason::gap}));
 }
 
+TEST(Timestamps, ThatAreNotFiniteAreRefused) {
+  Segmenter segmenter(made_bundle("coarse"), with("fixed:5"));
+  const std::vector<Picture> pictures = drive(2, 1);
+  (void)segmenter.push(pictures[0].frame(), {.timestamp = 1.0, .flow = {}});
+  constexpr double kEndless = std::numeric_limits<double>::infinity();
+  for (const double time : {std::nan(""), kEndless, -kEndless}) {
+    const FrameInfo info{.timestamp = time, .flow = {}};
+    expect_error(ErrorCode::invalid_argument, {"timestamp", "finite"},
+                 [&] { (void)segmenter.push(pictures[1].frame(), info); });
+    expect_error(ErrorCode::invalid_argument, {"timestamp", "finite"},
+                 [&] { segmenter.submit(pictures[1].frame(), info); });
+  }
+  EXPECT_EQ(segmenter.push(pictures[1].frame(), {.timestamp = 1.1, .flow = {}}).age, 1);
+}
+
 // --- submit and collect ---
 
 TEST(Queue, GivesTheResultsOfPushInTheirOrder) {
@@ -201,6 +218,22 @@ TEST(Queue, AFrameThatCannotBeIsRefusedAtOnce) {
   EXPECT_EQ(segmenter.pending(), 0U);
 }
 
+TEST(Queue, IsWaitedForAsLongAsPatienceLasts) {
+  SegmenterOptions options = with("every");
+  options.queue = 1;
+  Segmenter segmenter(made_bundle("coarse"), options);
+  const Picture picture = textured_picture(320, 192);
+  EXPECT_TRUE(segmenter.try_submit(picture.frame()));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(segmenter.try_submit(picture.frame(), {}, nullptr, std::chrono::milliseconds(30)));
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(30));
+  EXPECT_EQ(segmenter.pending(), 1U);
+  std::thread collector([&] { (void)segmenter.collect(); });
+  EXPECT_TRUE(segmenter.try_submit(picture.frame(), {}, nullptr, std::chrono::milliseconds::max()));
+  collector.join();
+  EXPECT_EQ(segmenter.collect().frame_index, 1U);
+}
+
 TEST(Queue, PushIsRefusedWhileFramesAreOnTheirWay) {
   Segmenter segmenter(made_bundle("coarse"), with("every"));
   const Picture picture = textured_picture(320, 192);
@@ -232,6 +265,24 @@ TEST(NotFinite, IsReportedAndLeavesTheStreamAsItWas) {
     EXPECT_EQ(after.frame_index, 1U);
     EXPECT_EQ(after.labels, before.labels);
     EXPECT_EQ(segmenter.push(second.frame()).frame_index, 2U);
+  }
+}
+
+TEST(NotFinite, IsNotWhatLogitsGives) {
+  for (const char* schedule : {"every", "fixed:2"}) {
+    Segmenter segmenter(made_bundle("fragile"), with(schedule));
+    const Picture picture = textured_picture(96, 64);
+    std::vector<float> before, after;
+    (void)segmenter.push(picture.frame());
+    segmenter.logits(before);
+    const Picture broken = mean_picture(48, 32);  // of another size, so that the network runs
+    expect_error(ErrorCode::engine, {"not finite"}, [&] { (void)segmenter.push(broken.frame()); });
+    if (segmenter.schedule().propagates()) {
+      segmenter.logits(after);
+      EXPECT_EQ(before, after);
+    } else {
+      expect_error(ErrorCode::invalid_argument, {"logits", "failure"}, [&] { segmenter.logits(after); });
+    }
   }
 }
 

@@ -13,7 +13,7 @@ RECORDS = """\
 #!/bin/bash
 echo "$*" >> "$(dirname "$0")/../../called"
 if [[ "$*" == *--print-camvid-source ]]; then echo the-source; fi
-if [[ "$*" == "benchmarks/${FAILS:-nothing}" ]]; then exit 1; fi
+if [[ "$*" == "benchmarks/${FAILS:-nothing}" || "$*" == "${FAILS:-nothing}" ]]; then exit 1; fi
 """
 
 
@@ -77,6 +77,14 @@ def test_the_runtime_alone_runs_on_real_video_where_there_is_some(called, camvid
         f"benchmarks/runtime_key_lag.py {bundle} --clip-rate 15",
         f"benchmarks/runtime_real_time.py --model the-source {clip}",
     } <= set(commands)
+
+
+@pytest.mark.parametrize("fails", ["benchmarks/soak.py", "-m pytest tests/bindings --timeout 3600 -k properties"])
+def test_the_long_check_fails_where_the_runtime_does(called, fails):
+    status, commands = called("check_long.sh")
+    assert status == 0 and fails in commands
+    status, commands = called("check_long.sh", fails=fails.removeprefix("benchmarks/"))
+    assert status == 1 and commands[-3:] == AT_THE_END
 
 
 @pytest.mark.parametrize("fails", ["guard_selectors.py", "claims.py"])
