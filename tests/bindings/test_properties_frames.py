@@ -135,7 +135,7 @@ def test_any_way_in_gives_the_same(segmenter: stpl_rt.Segmenter, view: tuple[str
         packed.flags.writeable = False
         assert_same(pushed(segmenter, packed, pixel_format), expected)
     else:
-        other = torch.from_numpy(packed) if way == "torch" else Exchanged(packed)
+        other = torch.from_numpy(packed.copy()) if way == "torch" else Exchanged(packed)
         assert_same(pushed(segmenter, other, pixel_format), expected)
 
 
