@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds the source distribution and, from it alone, the wheel; checks what is in both, gives the wheel the tag of the
 # oldest systems it runs on, installs it where nothing else is and segments there. Both end in OUT, by default dist/.
+# The tag follows the compiler's libstdc++: with Debian 12's it is manylinux_2_35; where it shall be manylinux_2_28, which
+# is OpenVINO's own on x86-64, run this in the image of that name. One wheel serves Python 3.12 and all later ones.
 # Run: scripts/wheel.sh [OUT]   with PYTHON, the interpreter to build for; downloads what it needs with pip
 set -euo pipefail
 cd "$(dirname "$0")/.."
