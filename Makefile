@@ -2,8 +2,10 @@
 # make test   all tests, C++ and Python
 # make lint   formatters and type checks, changing nothing
 # make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md; resumes where it was stopped
-# make check-long   the claims about the method and its guard, checked on runs, and the runtime in an hour of faults;
-#                   hours, the runs resume where they were stopped
+# make wheel  source distribution and wheel to dist/, checked and tried where nothing else is
+# make aarch64  libstpl_rt for 64-bit ARM, its unit tests in an emulator, without and with OpenVINO
+# make check-long   the last two, the runtime in an hour of faults, and the claims about the method and its guard, checked on
+#             runs; hours, the runs resume where they were stopped
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
@@ -24,7 +26,7 @@ CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt p
 TEST_SOURCES := $(shell find tests/cpp -type f)
 CXX_FORMATTED := $(shell find cpp include bindings tests/cpp $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
 
-.PHONY: demo test lint bench check-long stub clean
+.PHONY: demo test lint bench wheel aarch64 check-long stub clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMPS)/train $(STAMPS)/build
@@ -45,7 +47,15 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 bench: $(STAMPS)/train $(STAMPS)/build
 	scripts/bench.sh
 
-check-long: $(STAMPS)/test $(STAMPS)/build
+wheel: $(STAMPS)/created
+	PYTHON=$(PY) scripts/system_packages.sh compiler headers
+	PYTHON=$(PY) scripts/wheel.sh
+
+aarch64: $(STAMPS)/test
+	PYTHON=$(PY) scripts/aarch64.sh
+	PYTHON=$(PY) scripts/aarch64.sh openvino
+
+check-long: wheel aarch64 $(STAMPS)/test $(STAMPS)/build
 	scripts/check_long.sh
 
 # The type stub of the extension module, committed beside it; a test compares the two.

@@ -1,6 +1,11 @@
-# GoogleTest: from the system, else its source release is downloaded and built.
+# GoogleTest: from the system, compiled or (Debian's googletest, for any machine) as source; else its source release is
+# downloaded and built.
 find_package(GTest QUIET)
-if(NOT GTest_FOUND)
+set(INSTALL_GTEST OFF)
+set(stpl_gtest_source /usr/src/googletest)
+if(NOT GTest_FOUND AND EXISTS "${stpl_gtest_source}/CMakeLists.txt")
+  add_subdirectory("${stpl_gtest_source}" googletest EXCLUDE_FROM_ALL)
+elseif(NOT GTest_FOUND)
   set(stpl_gtest_url "https://github.com/google/googletest/archive/refs/tags/v1.15.2.tar.gz"
       CACHE STRING "GoogleTest's source release: an address or a local file")
   set(stpl_gtest_archive "${CMAKE_BINARY_DIR}/googletest.tar.gz")
@@ -20,7 +25,6 @@ if(NOT GTest_FOUND)
     file(RENAME "${stpl_gtest_archive}.part" "${stpl_gtest_archive}")
   endif()
   include(FetchContent)
-  set(INSTALL_GTEST OFF)
   FetchContent_Declare(googletest URL "${stpl_gtest_archive}")
   FetchContent_MakeAvailable(googletest)
 endif()

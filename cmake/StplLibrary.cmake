@@ -3,18 +3,22 @@ include(CMakePackageConfigHelpers)
 
 add_library(stpl_rt SHARED cpp/c_api/c_api.cpp)
 add_library(stpl_rt::stpl_rt ALIAS stpl_rt)
-target_link_libraries(stpl_rt PRIVATE stpl_rt_objects stpl_rt_flags openvino::runtime)
+target_link_libraries(stpl_rt PRIVATE stpl_rt_objects stpl_rt_flags ${stpl_engine_libraries})
 target_include_directories(stpl_rt PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(stpl_rt PUBLIC cxx_std_20)
 set(stpl_rt_symbols "${PROJECT_SOURCE_DIR}/cmake/stpl_rt.map")
 target_link_options(stpl_rt PRIVATE "LINKER:--version-script=${stpl_rt_symbols}")
 # Until 1.0 each minor version may change the interface: its number is in the SONAME, as in the CMake package's rule.
-# OpenVINO is found beside this library, or where it was at the build.
+# OpenVINO is found beside this library, or where it was at the build, which is another machine where one crosses.
+set(stpl_rt_rpath "$ORIGIN")
+if(STPL_RT_OPENVINO AND NOT CMAKE_CROSSCOMPILING)
+  list(APPEND stpl_rt_rpath "${stpl_openvino_libraries}")
+endif()
 set_target_properties(stpl_rt PROPERTIES VERSION ${PROJECT_VERSION}
                                          SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
                                          LINKER_LANGUAGE CXX LINK_DEPENDS "${stpl_rt_symbols}"
-                                         INSTALL_RPATH "$ORIGIN;${stpl_openvino_libraries}")
+                                         INSTALL_RPATH "${stpl_rt_rpath}")
 
 add_executable(stpl-segment cpp/cli/arguments.cpp
                             cpp/cli/main.cpp

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs system packages that are missing, where it may (Debian or Ubuntu, as root or with sudo that asks for no
 # password); says what to install where it may not.
-# Run: scripts/system_packages.sh [venv] [headers] [compiler] [gtest] [pkgconfig]   with PYTHON set for the first two
+# Run: scripts/system_packages.sh NEED...   with NEED of: venv, headers (both with PYTHON set), compiler, gtest, pkgconfig;
+# and for 64-bit ARM: crosscompiler, emulator, gtestsource
 set -euo pipefail
 
 python="${PYTHON:-python3}"
@@ -15,6 +16,9 @@ has_headers() {
 has_compiler() { command -v "${CXX:-c++}" >/dev/null; }
 has_pkgconfig() { command -v pkg-config >/dev/null; }
 has_gtest() { echo '#include <gtest/gtest.h>' | "${CXX:-c++}" -E -x c++ - >/dev/null 2>&1; }
+has_crosscompiler() { command -v aarch64-linux-gnu-g++ >/dev/null; }
+has_emulator() { command -v qemu-aarch64 >/dev/null || command -v qemu-aarch64-static >/dev/null; }
+has_gtestsource() { [[ -f /usr/src/googletest/CMakeLists.txt ]]; }
 
 package_of() {
   case "$1" in
@@ -23,6 +27,9 @@ package_of() {
     compiler) echo "g++" ;;
     gtest) echo "libgtest-dev" ;;
     pkgconfig) echo "pkg-config" ;;
+    crosscompiler) echo "g++-aarch64-linux-gnu" ;;
+    emulator) echo "qemu-user" ;;
+    gtestsource) echo "googletest" ;;
   esac
 }
 
@@ -50,7 +57,7 @@ fi
 for need in "$@"; do
   "has_$need" && continue
   # GoogleTest has another source: CMake downloads it. Without pkg-config its tests are skipped.
-  [[ "$need" == gtest || "$need" == pkgconfig ]] && continue
+  [[ "$need" == gtest || "$need" == gtestsource || "$need" == pkgconfig ]] && continue
   echo "$need is missing: install it (Debian, Ubuntu: apt install $(package_of "$need"))" >&2
   if [[ "$need" == venv || "$need" == headers ]] && ! is_system_python; then
     echo "or choose another interpreter: make PYTHON=/path/to/python3" >&2

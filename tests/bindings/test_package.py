@@ -1,4 +1,4 @@
-"""The distribution: pins that must agree, the import's own errors, and an installation from scratch."""
+"""The package: pins that must agree, and the import's own errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
@@ -99,28 +98,3 @@ def test_openvino_in_another_folder_is_found(tmp_path: Path) -> None:
     shutil.copy(core.origin, package)
     run = run_python(ISOLATE + "import stpl_rt; print(stpl_rt.__file__, stpl_rt.engines())", PYTHONPATH=str(tmp_path))
     assert run.stdout.strip() == f"{package / '__init__.py'} ['openvino']", run.stderr
-
-
-@pytest.mark.packaging
-@pytest.mark.timeout(1200)
-def test_pip_install_in_a_fresh_environment_segments_a_frame(tmp_path: Path, test_bundle: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv/bin/python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt"), str(ROOT)], check=True, cwd=tmp_path)
-    code = (
-        "import importlib.util, sys, numpy, stpl_rt\n"
-        "assert importlib.util.find_spec('torch') is None\n"
-        "frame = numpy.arange(96 * 128 * 3, dtype=numpy.uint32).reshape(96, 128, 3).astype(numpy.uint8)\n"
-        "result = stpl_rt.Segmenter(sys.argv[1])(frame)\n"
-        "print(stpl_rt.__version__, result.labels.shape, result.key_reason)"
-    )
-    command = [str(python), "-c", code, str(test_bundle)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert run.stdout.split("\n")[0] == f"{stpl_rt.__version__} (96, 128) first", run.stderr
-    # The command of the training side is there, and says what it lacks.
-    run = subprocess.run(
-        [str(python.parent / "stpl-adapt"), "doctor"], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert run.returncode == 2
-    assert "stpl[train]" in run.stderr + run.stdout
