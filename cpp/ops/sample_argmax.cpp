@@ -147,7 +147,9 @@ void sample_argmax(const LogitsView& logits, const Geometry& geometry, ImageView
   const int width = geometry.output.width;
   columns.build(geometry.x, geometry.to_logits_x, width, logits.width);
   const int fitting = kTileBytes / (2 * static_cast<int>(sizeof(float)) * logits.classes) / kBlock * kBlock;
-  const int tile = std::clamp(fitting, kBlock, (width + kBlock - 1) / kBlock * kBlock);
+  const int whole = (width + kBlock - 1) / kBlock * kBlock;
+  // Where not even the narrowest tile fits, long reads of each class's row are worth more than any cache.
+  const int tile = fitting < kBlock ? whole : std::min(fitting, whole);
   const Sampling sampling{logits, geometry, columns, labels, confidence, tile};
   pool.parallel_for(geometry.output.height, 8, [&](int begin, int end) {
     for (int x = 0; x < width; x += tile) sample_tile(sampling, x, std::min(x + tile, width), begin, end);
