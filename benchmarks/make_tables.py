@@ -121,6 +121,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "runtime_schedules": ("Schedules at the same rate of key frames", runtime.schedules),
     "runtime_key_lag": ("Bounded latency: key_lag", runtime.key_lag),
     "runtime_real_time": ("Real time on two cores", runtime.real_time),
+    "runtime_accel": ("Accel mode", runtime.accel),
     "runtime_growth": ("Growth with streams, resolution, classes", runtime.growth),
 }
 

@@ -26,6 +26,9 @@ GAIN_OF_FIXED_5 = Bar(3.5, at_least=True)
 P99_OVER_P50 = Bar(1.2)
 LAGGED_P99_MS = Bar(33)
 REAL_TIME = Bar(30, at_least=True)
+ACCEL_INTERVAL = 5
+ACCEL_SHARE = Bar(0.5)
+ACCEL_TIMES_EVERY = Bar(2, at_least=True)
 EXPONENT = Bar(1.05)
 """1 is linear, and two measurements of the same are a few percent apart."""
 BESIDE = ["bar", ""]
@@ -213,6 +216,44 @@ def real_time(results: Record) -> str:
         f"{results['threads']} threads, f32."
     )
     columns = ["schedule", "frames/s", *BESIDE, "frames to a key", "mIoU", "disagrees with every on"]
+    return f"{text}\n\n{table(columns, lines)}"
+
+
+def accel(results: Record) -> str:
+    return "\n\n".join(_accel_of_clip(clip) for clip in results["clips"].values())
+
+
+def _accel_of_clip(clip: Record) -> str:
+    carried = {row["interval"]: row["disagreement"] for row in clip["rows"] if row["mode"] == "carried"}
+    lines = []
+    for row in clip["rows"]:
+        share = row["disagreement"] / carried[row["interval"]]
+        judged = row["interval"] == ACCEL_INTERVAL and row["mode"] == "update"
+        speeds = row["times_every"]
+        met = [verdict(share, ACCEL_SHARE)[1], *(verdict(speed, ACCEL_TIMES_EVERY)[1] for speed in speeds.values())]
+        lines.append(
+            [
+                f"`fixed:{row['interval']}`, {row['mode']}",
+                f"{100 * row['disagreement']:.2f} %",
+                f"{share:.2f}",
+                " / ".join(f"{speed:.2f}" for speed in speeds.values()),
+                "-" if row["miou"] is None else f"{row['miou']:.2f}",
+                ("met" if set(met) == {"met"} else "not met") if judged else "",
+            ]
+        )
+    threads = " / ".join(clip["rows"][0]["times_every"])
+    every = "" if clip["every_miou"] is None else f" `every` has {clip['every_miou']:.2f} mIoU."
+    dropped = [name for name, kept in clip["kept"].items() if not kept]
+    left = f" Did not help on held-out frames and was dropped: {', '.join(dropped)}." if dropped else ""
+    text = f"**{clip['data']}, {clip['frames']} frames; trained on {clip['video']}**\n\n{every.strip()}{left}".strip()
+    columns = [
+        "schedule and mode",
+        "disagrees with every on",
+        "of carried alone",
+        f"times every's frames/s, {threads} threads",
+        "mIoU",
+        f"{ACCEL_SHARE} at {ACCEL_TIMES_EVERY} times",
+    ]
     return f"{text}\n\n{table(columns, lines)}"
 
 

@@ -20,6 +20,11 @@ python benchmarks/runtime_growth.py
 python benchmarks/runtime_schedules.py --bundle runs/demo/bundle --vary-speed \
   --data "synthstreet:?domain=dusk&seed=41&sequences=1&frames=160&fps=30&size=240x320"
 
+dusk="size=240x320&fps=15&frames=60"
+python benchmarks/runtime_accel.py --model runs/demo/stpl --out runs/bench/accel-dusk \
+  --video "synthstreet:?domain=dusk&seed=41&sequences=12&$dusk" \
+  --data "synthstreet:?domain=dusk&seed=42&sequences=2&$dusk" steps=1200
+
 if [[ -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
   camvid_source=${CAMVID_SOURCE:-$(python benchmarks/tables.py rivals --print-camvid-source)}
   clip="folder:$STPL_CAMVID?sequences=day_0016E5_15hz"
@@ -30,6 +35,7 @@ if [[ -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
   python benchmarks/runtime_schedules.py --bundle runs/bench/camvid-bundle --data "$clip"
   python benchmarks/runtime_key_lag.py --bundle runs/bench/camvid-bundle --data "$clip" --clip-rate 15
   python benchmarks/runtime_real_time.py --model "$camvid_source" --data "$clip"
+  python benchmarks/runtime_accel.py --model "$camvid_source" --out runs/bench/accel-camvid --measured 50 --data "$clip"
 else
   echo "STPL_CAMVID is not set to a folder with the CamVid clips (dataset.yaml): benchmarks on real video skipped"
   python benchmarks/runtime_key_lag.py

@@ -90,3 +90,26 @@ def test_every_script_of_the_runtime_has_a_table(root):
     assert scripts == {name for name in make_tables.TABLES if name.startswith("runtime_")}
     called = (root / "scripts" / "bench_runtime.sh").read_text()
     assert all(f"benchmarks/{name}.py" in called for name in scripts)
+
+
+@pytest.mark.parametrize(
+    ("disagreement", "speed", "cell"),
+    [(0.04, 2.1, "| met |"), (0.06, 2.1, "| not met |"), (0.04, 1.9, "| not met |")],
+)
+def test_accel_mode_must_halve_the_disagreement_and_still_be_fast(disagreement, speed, cell):
+    def row(mode: str, share: float, interval: int = 5) -> dict:
+        return {
+            "mode": mode, "interval": interval, "disagreement": share, "miou": None,
+            "times_every": {"1": 2.5, "2": speed},
+        }  # fmt: skip
+
+    rows = [row("carried", 0.1), row("update", disagreement), row("carried", 0.2, 10), row("update", 0.01, 10)]
+    clip = {
+        "data": "street", "video": "drive", "frames": 3, "every_miou": None, "rows": rows,
+        "kept": {"update": True, "fuse": False},
+    }  # fmt: skip
+    text = runtime_tables.accel({"clips": {"a": clip}})
+    lines = [line for line in text.splitlines() if line.startswith("| `fixed")]
+    assert cell in lines[1]
+    assert not any("met" in lines[i] for i in (0, 2, 3))
+    assert "dropped: fuse" in text
