@@ -174,7 +174,7 @@ NetworkSpec read_segment(const JsonField& field, const Bundle& bundle) {
   if (hash != network.sha256) {
     field.at("file").fail(
         "a file with SHA-256 " + network.sha256,
-        network.file.filename().string() + " with " + hash + "; it is damaged or not the one exported");
+        field.at("file").found() + " with " + hash + "; it is damaged or not the one exported");
   }
   return network;
 }

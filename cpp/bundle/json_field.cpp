@@ -24,6 +24,24 @@ std::string shortened(std::string text) {
 // ASCII only, control characters escaped, so that a message cannot be garbled by what it quotes.
 std::string quoted(const std::string& text) { return shortened(json(text).dump(-1, ' ', true)); }
 
+// What is not printable ASCII as \xNN: the JSON library's messages quote what it read, which need not be
+// text.
+std::string printable(std::string_view text) {
+  constexpr std::size_t kShown = 240;
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string shown;
+  for (const char c : text) {
+    if (shown.size() >= kShown) return shown + "...";
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F) {
+      shown += c;
+    } else {
+      shown += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return shown;
+}
+
 bool has_control_character(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
@@ -54,7 +72,7 @@ json parse_json(const std::string& text, const std::string& document) {
   try {
     return json::parse(text, watch);
   } catch (const json::exception& error) {
-    throw Error(ErrorCode::invalid_bundle, document + ": expected JSON in UTF-8: " + error.what());
+    throw Error(ErrorCode::invalid_bundle, document + ": expected JSON in UTF-8: " + printable(error.what()));
   }
 }
 
