@@ -4,8 +4,9 @@
 # make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md; resumes where it was stopped
 # make wheel  source distribution and wheel to dist/, checked and tried where nothing else is
 # make aarch64  libstpl_rt for 64-bit ARM, its unit tests in an emulator, without and with OpenVINO
-# make check-long   the last two, the runtime in an hour of faults, and the claims about the method and its guard, checked on
-#             runs; hours, the runs resume where they were stopped
+# make check-asan   the C++ tests with the address and undefined-behaviour sanitizers; check-tsan: with that for threads
+# make check-long   wheel, aarch64, the thread sanitizer, the fuzzers, the runtime in an hour of faults, and the claims about
+#             the method and its guard, checked on runs; hours, the runs resume where they were stopped
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
@@ -23,10 +24,10 @@ export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt pyproject.toml
-TEST_SOURCES := $(shell find tests/cpp -type f)
-CXX_FORMATTED := $(shell find cpp include bindings tests/cpp $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
+TEST_SOURCES := $(shell find tests/cpp tests/fuzz -type f)
+CXX_FORMATTED := $(shell find cpp include bindings tests/cpp tests/fuzz $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
 
-.PHONY: demo test lint bench wheel aarch64 check-long stub clean
+.PHONY: demo test lint bench wheel aarch64 check-asan check-tsan check-long stub clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMPS)/train $(STAMPS)/build
@@ -46,6 +47,12 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 
 bench: $(STAMPS)/train $(STAMPS)/build
 	scripts/bench.sh
+
+check-asan: $(STAMPS)/test
+	PYTHON=$(PY) scripts/sanitizers.sh address
+
+check-tsan: $(STAMPS)/test
+	PYTHON=$(PY) scripts/sanitizers.sh thread
 
 wheel: $(STAMPS)/created
 	PYTHON=$(PY) scripts/system_packages.sh compiler headers

@@ -191,7 +191,7 @@ NetworkSpec read_network(const JsonField& field, const std::string& name, const 
   if (hash != network.sha256) {
     field.at("file").fail(
         "a file with SHA-256 " + network.sha256,
-        network.file.filename().string() + " with " + hash + "; it is damaged or not the one exported");
+        field.at("file").found() + " with " + hash + "; it is damaged or not the one exported");
   }
   return network;
 }

@@ -13,6 +13,7 @@ namespace stpl_rt::cli {
 namespace {
 
 constexpr std::size_t kMaxLine = 4096;
+constexpr std::size_t kMaxPiece = std::size_t{1} << 20;  // of a frame, read at a time
 
 int parse_side(const std::string& name, const std::string& token) {
   int side = 0;
@@ -117,9 +118,8 @@ Y4mReader::Y4mReader(std::istream& stream, std::string name) : stream_(stream), 
   header_ = parse_header(name_, read_line("a Y4M header"));
   const PlaneSize chroma = chroma_size(header_);
   const auto luma_bytes = static_cast<std::size_t>(header_.width) * static_cast<std::size_t>(header_.height);
-  planes_.resize(luma_bytes +
-                 2 * static_cast<std::size_t>(chroma.width) * static_cast<std::size_t>(chroma.height));
-  pixels_.resize(header_.chroma == Chroma::mono ? luma_bytes : 3 * luma_bytes);
+  frame_bytes_ =
+      luma_bytes + 2 * static_cast<std::size_t>(chroma.width) * static_cast<std::size_t>(chroma.height);
 }
 
 std::string Y4mReader::read_line(const char* what) {
@@ -139,20 +139,32 @@ bool Y4mReader::next() {
   if (line != "FRAME" && !line.starts_with("FRAME ")) {
     throw UserError(name_ + ": expected \"FRAME\" before " + which + ", found other data");
   }
-  stream_.read(reinterpret_cast<char*>(planes_.data()), static_cast<std::streamsize>(planes_.size()));
-  if (static_cast<std::size_t>(stream_.gcount()) != planes_.size()) {
-    throw UserError(name_ + ": expected " + std::to_string(planes_.size()) + " bytes of " + which +
-                    ", found " + std::to_string(stream_.gcount()) + "; the video is cut short");
-  }
+  read_planes(which);
   convert();
   ++frames_;
   return true;
+}
+
+// Memory follows the bytes that are there: the header of a damaged or hostile video may claim a gigabyte.
+void Y4mReader::read_planes(const std::string& which) {
+  std::size_t read = 0;
+  while (read < frame_bytes_) {
+    const std::size_t piece = std::min(frame_bytes_ - read, kMaxPiece);
+    if (planes_.size() < read + piece) planes_.resize(read + piece);
+    stream_.read(reinterpret_cast<char*>(planes_.data() + read), static_cast<std::streamsize>(piece));
+    const auto found = static_cast<std::size_t>(stream_.gcount());
+    read += found;
+    if (found == piece) continue;
+    throw UserError(name_ + ": expected " + std::to_string(frame_bytes_) + " bytes of " + which + ", found " +
+                    std::to_string(read) + "; the video is cut short");
+  }
 }
 
 void Y4mReader::convert() {
   const Matrix& matrix = header_.full_range ? kFull : kLimited;
   const std::size_t width = static_cast<std::size_t>(header_.width);
   const auto height = static_cast<std::size_t>(header_.height);
+  pixels_.resize((header_.chroma == Chroma::mono ? 1 : 3) * width * height);
   if (header_.chroma == Chroma::mono) {
     for (std::size_t i = 0; i < pixels_.size(); ++i) {
       pixels_[i] = to_byte((planes_[i] - matrix.luma_offset) * matrix.luma);

@@ -34,12 +34,14 @@ class Y4mReader {
 
  private:
   [[nodiscard]] std::string read_line(const char* what);
+  void read_planes(const std::string& which);
   void convert();
 
   std::istream& stream_;
   std::string name_;
   Y4mHeader header_;
   std::uint64_t frames_ = 0;
+  std::size_t frame_bytes_ = 0;
   std::vector<std::uint8_t> planes_;  // Y, then U and V
   std::vector<std::uint8_t> pixels_;
 };

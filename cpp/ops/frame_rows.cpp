@@ -1,6 +1,5 @@
 #include "ops/frame_rows.h"
 
-#include <cstdlib>
 #include <string>
 
 #include "core/simd.h"
@@ -14,10 +13,45 @@ namespace {
   throw Error(ErrorCode::invalid_argument, "frame: " + text);
 }
 
+// Without std::abs, which the smallest number does not have.
+bool reaches(std::ptrdiff_t stride, std::ptrdiff_t least) { return stride >= least || stride <= -least; }
+
 void check_stride(const char* name, std::ptrdiff_t stride, std::ptrdiff_t least) {
-  if (stride == 0 || std::abs(stride) >= least) return;
+  if (stride == 0 || reaches(stride, least)) return;
   refuse("expected a " + std::string(name) + " of at least " + std::to_string(least) + " bytes, found " +
          std::to_string(stride));
+}
+
+// The strides that 0 stands for.
+std::ptrdiff_t stride_of(const Frame& frame) {
+  return frame.stride != 0 ? frame.stride : std::ptrdiff_t{frame.width} * bytes_per_pixel(frame.format);
+}
+std::ptrdiff_t chroma_stride_of(const Frame& frame) {
+  if (frame.chroma_stride != 0) return frame.chroma_stride;
+  const std::ptrdiff_t stride = stride_of(frame);
+  return frame.format == PixelFormat::nv12 ? stride : half_up(stride);
+}
+
+void check_chroma(const Frame& frame) {
+  if (frame.encoding > YuvEncoding::bt709_full) {
+    refuse("expected the encoding bt601, bt709, bt601_full or bt709_full, found number " +
+           std::to_string(static_cast<int>(frame.encoding)));
+  }
+  const bool nv12 = frame.format == PixelFormat::nv12;
+  const std::ptrdiff_t row = half_up(std::ptrdiff_t{frame.width}) * (nv12 ? 2 : 1);
+  check_stride("chroma stride", frame.chroma_stride, row);
+  const std::ptrdiff_t stride = chroma_stride_of(frame);
+  if (!reaches(stride, row)) {
+    refuse("expected a chroma stride, for rows of luma are shorter than those of chroma (width " +
+           std::to_string(frame.width) + " is odd); found none");
+  }
+  // What runs upwards has its last row first: nothing lies right after it.
+  if (frame.chroma == nullptr && (stride_of(frame) < 0 || stride < 0)) {
+    refuse("expected chroma, as the stride is negative, found none");
+  }
+  if (!nv12 && frame.chroma_cr == nullptr && stride < 0) {
+    refuse("expected the plane of Cr, as the chroma stride is negative, found none");
+  }
 }
 
 // Chroma is repeated, not interpolated, as OpenCV does and as decoders' own converters do by default.
@@ -56,23 +90,7 @@ void check_frame(const Frame& frame) {
            std::to_string(frame.height));
   }
   check_stride("stride", frame.stride, std::ptrdiff_t{frame.width} * bytes_per_pixel(frame.format));
-  if (!is_yuv(frame.format)) return;
-  if (frame.encoding > YuvEncoding::bt709_full) {
-    refuse("expected the encoding bt601, bt709, bt601_full or bt709_full, found number " +
-           std::to_string(static_cast<int>(frame.encoding)));
-  }
-  const std::ptrdiff_t columns = (frame.width + 1) / 2;
-  const bool nv12 = frame.format == PixelFormat::nv12;
-  check_stride("chroma stride", frame.chroma_stride, nv12 ? 2 * columns : columns);
-  const std::ptrdiff_t stride = frame.stride != 0 ? frame.stride : frame.width;
-  if (frame.chroma_stride == 0 && std::abs(stride) < (nv12 ? 2 * columns : 2 * columns - 1)) {
-    refuse("expected a chroma stride, for rows of luma are shorter than those of chroma (width " +
-           std::to_string(frame.width) + " is odd); found none");
-  }
-  if (frame.chroma == nullptr && stride < 0) refuse("expected chroma, as the stride is negative, found none");
-  if (!nv12 && frame.chroma_cr == nullptr && frame.chroma_stride < 0) {
-    refuse("expected the plane of Cr, as the chroma stride is negative, found none");
-  }
+  if (is_yuv(frame.format)) check_chroma(frame);
 }
 
 FrameRows::FrameRows(const Frame& frame)
@@ -84,12 +102,11 @@ FrameRows::FrameRows(const Frame& frame)
       format(frame.format),
       encoding(frame.encoding) {
   check_frame(frame);
-  if (stride == 0) stride = static_cast<std::ptrdiff_t>(width) * bytes_per_pixel(format);
+  stride = stride_of(frame);
   if (!is_yuv(format)) return;
   const bool nv12 = format == PixelFormat::nv12;
   const std::ptrdiff_t rows = chroma_height();
-  chroma_stride = frame.chroma_stride;
-  if (chroma_stride == 0) chroma_stride = nv12 ? stride : (stride + (stride < 0 ? -1 : 1)) / 2;
+  chroma_stride = chroma_stride_of(frame);
   chroma = frame.chroma != nullptr ? frame.chroma : data + stride * height;
   if (nv12) {
     chroma_cr = chroma + 1;

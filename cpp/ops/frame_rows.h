@@ -8,6 +8,12 @@
 
 namespace stpl_rt {
 
+// Half of it, rounded away from 0: no step of it overflows.
+template <class Integer>
+constexpr Integer half_up(Integer value) noexcept {
+  return value / 2 + value % 2;
+}
+
 struct FrameRows {
   // Throws Error(invalid_argument) for a frame that cannot be read.
   explicit FrameRows(const Frame& frame);
@@ -24,8 +30,8 @@ struct FrameRows {
     if (channels == 1) return 0;
     return format == PixelFormat::bgr ? 2 - colour : colour;
   }
-  [[nodiscard]] int chroma_width() const noexcept { return (width + 1) / 2; }
-  [[nodiscard]] int chroma_height() const noexcept { return (height + 1) / 2; }
+  [[nodiscard]] int chroma_width() const noexcept { return half_up(width); }
+  [[nodiscard]] int chroma_height() const noexcept { return half_up(height); }
 
   const std::uint8_t* data;
   int width;

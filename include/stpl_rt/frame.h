@@ -39,9 +39,9 @@ struct Frame {
   PixelFormat format = PixelFormat::rgb;
 
   // Of nv12 and i420 alone. Chroma has (width + 1) / 2 columns and (height + 1) / 2 rows.
-  // nv12: Cb and Cr; i420: Cb. Null: right after the last row of luma, which then has a positive stride.
+  // nv12: Cb and Cr; i420: Cb. Null: right after the last row of luma; both strides are then positive.
   const std::uint8_t* chroma = nullptr;
-  const std::uint8_t* chroma_cr = nullptr;  // i420: Cr; null: right after the last row of Cb
+  const std::uint8_t* chroma_cr = nullptr;  // i420: Cr; null: right after the last row of Cb, likewise
   std::ptrdiff_t chroma_stride = 0;         // 0: that of luma (nv12), half of it, rounded up (i420)
   YuvEncoding encoding = YuvEncoding::bt601;
 };

@@ -179,7 +179,7 @@ const Fault kFaults[] = {
      {"networks.segment.sha256", "64", "abc"}},
     {"HashOfAnother",
      [](json& m) { m["networks"]["segment"]["sha256"] = std::string(64, 'a'); },
-     {"networks.segment.file", "aaaa", "segment.onnx with"}},
+     {"networks.segment.file", "aaaa", "segment.onnx\" with"}},
     {"FileMissing",
      [](json& m) { m["networks"]["segment"]["file"] = "other.onnx"; },
      {"networks.segment.file", "other.onnx"}},
@@ -226,6 +226,24 @@ TEST(Bundle, RefusesWhatIsNotJson) {
        {std::string(), std::string("{\"a\":"), std::string("{\"name\":\"\xff\"}")}) {
     expect_error(ErrorCode::invalid_bundle, {"manifest.json", "JSON"},
                  [&] { (void)Bundle::open(bundle_with_manifest(folder, text)); });
+  }
+}
+
+// Whoever shows a message shows what the manifest's author wrote: no bytes that are not text, no pages of it.
+TEST(Bundle, QuotesWhatIsNotJsonInPlainText) {
+  const TemporaryFolder folder;
+  for (const std::string& text : {std::string("{\"name\":\"\xff\x9b\"}"), std::string("\"\xc2\x9b[2J"),
+                                  "\"" + std::string(1000000, 'n')}) {
+    const fs::path bundle = bundle_with_manifest(folder, text);
+    try {
+      (void)Bundle::open(bundle);
+      FAIL() << "expected an error";
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      EXPECT_LT(message.size(), 400U);
+      EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= 0x20 && c < 0x7F; }))
+          << message;
+    }
   }
 }
 

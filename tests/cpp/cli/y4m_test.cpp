@@ -1,6 +1,7 @@
 #include "cli/y4m.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -121,6 +122,31 @@ TEST(Y4m, SaysWhatIsWrong) {
   expect_message("YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcdFRAME\nab",
                  {"4 bytes of frame 1", "found 2", "cut short"});
   expect_message("YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcdFRA", {"the header of frame 1", "the end of the video"});
+}
+
+TEST(Y4m, TakesNoMemoryForPixelsThatAreNotThere) {
+  const auto peak_kilobytes = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+  };
+  const auto before = peak_kilobytes();
+  expect_message("YUV4MPEG2 W16384 H16384 C444\nFRAME\nabcd", {"805306368 bytes", "found 4", "cut short"});
+  EXPECT_LT(peak_kilobytes() - before, 100'000);
+}
+
+TEST(Y4m, ReadsFramesLargerThanOneRead) {
+  constexpr std::size_t kPixels = 2000 * 1100;
+  std::string luma(kPixels, '\0');
+  for (std::size_t i = 0; i < kPixels; ++i) luma[i] = static_cast<char>(i % 251);
+  std::istringstream stream("YUV4MPEG2 W2000 H1100 Cmono\nFRAME\n" + luma + "FRAME\n" + luma);
+  Y4mReader reader(stream, "clip");
+  for (int frame = 0; frame < 2; ++frame) {
+    ASSERT_TRUE(reader.next());
+    const auto* const expected = reinterpret_cast<const unsigned char*>(luma.data());
+    EXPECT_TRUE(std::equal(expected, expected + kPixels, reader.frame().data));
+  }
+  EXPECT_FALSE(reader.next());
 }
 
 }  // namespace

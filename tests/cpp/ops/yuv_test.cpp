@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "ops/frame_copy.h"
@@ -212,8 +213,35 @@ TEST(YuvFrame, RefusesPlanesThatCannotBeFound) {
   Frame narrow = pixels.i420(YuvEncoding::bt601);
   narrow.chroma_stride = 3;
   EXPECT_THROW(check_frame(narrow), Error);
+  Frame chroma_upwards = pixels.i420(YuvEncoding::bt601);
+  chroma_upwards.chroma = nullptr;
+  chroma_upwards.chroma_stride = -4;
+  EXPECT_THROW(check_frame(chroma_upwards), Error);
+  Frame cr_upwards = pixels.i420(YuvEncoding::bt601);
+  cr_upwards.stride = -7;
+  cr_upwards.chroma_stride = 0;  // that of luma, upwards too
+  check_frame(cr_upwards);
+  cr_upwards.chroma_cr = nullptr;
+  EXPECT_THROW(check_frame(cr_upwards), Error);
   Frame strange = pixels.i420(static_cast<YuvEncoding>(9));
   EXPECT_THROW(check_frame(strange), Error);
+}
+
+TEST(YuvFrame, NumbersAtTheirLimitsAreJudgedLikeOthers) {
+  constexpr int kMost = std::numeric_limits<int>::max();
+  constexpr std::ptrdiff_t kLowest = std::numeric_limits<std::ptrdiff_t>::min();
+  const std::uint8_t pixel = 0;
+  for (const PixelFormat format : {PixelFormat::nv12, PixelFormat::i420}) {
+    Frame frame{.data = &pixel, .width = kMost, .height = kMost, .format = format, .chroma = &pixel};
+    frame.chroma_cr = &pixel;
+    frame.chroma_stride = std::ptrdiff_t{kMost} + 1;
+    check_frame(frame);
+    frame.stride = kLowest;
+    frame.chroma_stride = kLowest;
+    check_frame(frame);
+    frame.chroma_stride = kMost / 2;
+    EXPECT_THROW(check_frame(frame), Error);
+  }
 }
 
 }  // namespace
