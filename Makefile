@@ -2,7 +2,9 @@
 # make test   all tests, C++ and Python
 # make lint   formatters and type checks, changing nothing
 # make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md; resumes where it was stopped
-# make check-long   the claims about the method and its guard, checked on runs; hours, resumes where it was stopped
+# make check-long   the claims about the method and its guard, checked on runs, the thread sanitizer and the fuzzers;
+#                   hours, resumes where it was stopped
+# make check-asan   the C++ tests with the address and undefined-behaviour sanitizers; check-tsan: with that for threads
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
@@ -20,10 +22,10 @@ export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt pyproject.toml
-TEST_SOURCES := $(shell find tests/cpp -type f)
-CXX_FORMATTED := $(shell find cpp include bindings tests/cpp $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
+TEST_SOURCES := $(shell find tests/cpp tests/fuzz -type f)
+CXX_FORMATTED := $(shell find cpp include bindings tests/cpp tests/fuzz $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
 
-.PHONY: demo test lint bench check-long stub clean
+.PHONY: demo test lint bench check-asan check-tsan check-long stub clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMPS)/train $(STAMPS)/build
@@ -44,7 +46,13 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 bench: $(STAMPS)/train $(STAMPS)/build
 	scripts/bench.sh
 
-check-long: $(STAMPS)/train $(STAMPS)/build
+check-asan: $(STAMPS)/test
+	PYTHON=$(PY) scripts/sanitizers.sh address
+
+check-tsan: $(STAMPS)/test
+	PYTHON=$(PY) scripts/sanitizers.sh thread
+
+check-long: $(STAMPS)/test $(STAMPS)/build
 	scripts/check_long.sh
 
 # The type stub of the extension module, committed beside it; a test compares the two.

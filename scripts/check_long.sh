@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# The long checks: the runs that the claims about the method and its guard stand on, and the claims themselves.
-# Fails where a claim does not hold. What is finished is not run again.
+# The long checks: the runs that the claims about the method and its guard stand on, and the claims themselves; and of
+# the runtime the thread sanitizer, and fuzzers for FUZZ_SECONDS each (600).
+# Fails where a claim does not hold or something is found. Runs that are finished are not run again.
 # Run: make check-long   with STPL_CAMVID=<folder of the CamVid clips>
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
+
+status=0  # what does not hold is written down with the rest before this fails
+PYTHON=python scripts/sanitizers.sh thread || status=1
+PYTHON=python scripts/fuzz.sh "${FUZZ_SECONDS:-600}" || status=1
+python benchmarks/fuzzing.py build/fuzz/summary.tsv || status=1
 
 python benchmarks/tables.py rivals ablation guard --jobs "${JOBS:-2}"
 python benchmarks/calibration.py --domains rain snow
@@ -16,7 +22,6 @@ else
 fi
 python benchmarks/purity.py
 
-status=0  # what does not hold is written down with the rest before this fails
 python benchmarks/guard_selectors.py || status=1
 python benchmarks/claims.py || status=1
 python benchmarks/make_tables.py

@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/poison.h"
+
 namespace stpl_rt {
 
 struct Size {
@@ -53,8 +55,12 @@ class AlignedBuffer {
     return *this;
   }
 
+  // Room for `count` elements, and until the next call no more are to be used.
   void reserve(std::size_t count) {
-    if (count <= capacity_) return;
+    if (count <= capacity_) {
+      allow_first(data_.get(), count, capacity_);
+      return;
+    }
     data_.reset();
     capacity_ = 0;
     data_.reset(static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{kAlignment})));

@@ -13,7 +13,7 @@ RECORDS = """\
 #!/bin/bash
 echo "$*" >> "$(dirname "$0")/../../called"
 if [[ "$*" == *--print-camvid-source ]]; then echo the-source; fi
-if [[ "$*" == "benchmarks/${FAILS:-nothing}" ]]; then exit 1; fi
+case "$*" in "benchmarks/${FAILS:-nothing}" | "${FAILS:-nothing}") exit 1 ;; esac
 """
 
 
@@ -26,6 +26,8 @@ def called(root, tmp_path):
         (programs / name).write_text(RECORDS)
         (programs / name).chmod(0o755)
     shutil.copytree(root / "scripts", tmp_path / "scripts")
+    for name in ("sanitizers.sh", "fuzz.sh"):  # which build
+        (tmp_path / "scripts" / name).write_text(RECORDS.replace("/../../", "/../").replace("$*", f"{name} $*"))
 
     def run(script: str, camvid: Path | None = None, fails: str = "") -> tuple[int, list[str]]:
         (tmp_path / "called").unlink(missing_ok=True)
@@ -68,3 +70,10 @@ def test_a_claim_that_does_not_hold_is_shown_and_fails_the_check_alone(called, f
     assert status == 1 and commands[-3:] == AT_THE_END
     status, commands = called("bench.sh", fails=fails)
     assert status == 0 and commands[-3:] == AT_THE_END
+
+
+@pytest.mark.parametrize("finds", ["sanitizers.sh thread", "fuzz.sh 600", "fuzzing.py build/fuzz/summary.tsv"])
+def test_what_is_found_in_the_runtime_fails_the_long_check_at_its_end(called, finds):
+    status, commands = called("check_long.sh", fails=finds)
+    assert status == 1 and commands[-3:] == AT_THE_END
+    assert commands[:3] == ["sanitizers.sh thread", "fuzz.sh 600", "benchmarks/fuzzing.py build/fuzz/summary.tsv"]
