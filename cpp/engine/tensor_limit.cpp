@@ -12,7 +12,7 @@ constexpr std::size_t kShown = 80;
 
 // At least; in floating point, which no shape overflows.
 double bytes_of(const ov::Output<const ov::Node>& tensor) {
-  const ov::PartialShape shape = tensor.get_partial_shape();
+  const ov::PartialShape& shape = tensor.get_partial_shape();
   if (shape.rank().is_dynamic()) return 0;
   double bytes = static_cast<double>(tensor.get_element_type().bitwidth()) / 8;
   for (const ov::Dimension& side : shape) bytes *= static_cast<double>(side.get_min_length());
