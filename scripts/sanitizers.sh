@@ -32,4 +32,4 @@ export TSAN_OPTIONS="suppressions=$suppressions/races.txt:second_deadlock_stack=
 # Older ThreadSanitizers find their memory taken where the system places programs at random; not as root's alone.
 run=()
 [[ "$kind" == thread ]] && setarch --addr-no-randomize true 2>/dev/null && run=(setarch --addr-no-randomize)
-"${run[@]}" ctest --test-dir "$build" --output-on-failure --timeout 120 -j "${JOBS:-2}" "$@"
+"${run[@]}" ctest --test-dir "$build" --output-on-failure --timeout 300 -j "${JOBS:-2}" "$@"
