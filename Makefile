@@ -4,9 +4,13 @@
 # make bench  the benchmarks, results to benchmarks/results/ and BENCHMARKS.md; resumes where it was stopped
 # make wheel  source distribution and wheel to dist/, checked and tried where nothing else is
 # make aarch64  libstpl_rt for 64-bit ARM, its unit tests in an emulator, without and with OpenVINO
+# make cuda   the kernels for NVIDIA GPUs, with the installed CUDA toolkit or one from Python packages (build/cuda); part of make test
+# make tensorrt  the runtime with TensorRT, its engine's tests in build/tensorrt; needs TensorRT's headers in TENSORRT_ROOT, says
+#             where to get them where they are not there
 # make check-asan   the C++ tests with the address and undefined-behaviour sanitizers; check-tsan: with that for threads
-# make check-long   wheel, aarch64, the thread sanitizer, the fuzzers, the runtime in an hour of faults, and the claims about
-#             the method and its guard, checked on runs; hours, the runs resume where they were stopped
+# make check-long   wheel, aarch64, CUDA for every GPU we support, the thread sanitizer, the fuzzers, the runtime in an hour
+#             of faults, and the claims about the method and its guard, checked on runs (goals that were not reached are
+#             shown and fail nothing); hours, the runs resume where they were stopped
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
@@ -25,9 +29,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 CXX_SOURCES := $(shell find cpp include bindings cmake -type f) CMakeLists.txt pyproject.toml
 TEST_SOURCES := $(shell find tests/cpp tests/fuzz -type f)
-CXX_FORMATTED := $(shell find cpp include bindings tests/cpp tests/fuzz $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c')
+CXX_FORMATTED := $(shell find cpp include bindings tests/cpp tests/fuzz benchmarks $(wildcard examples) -name '*.cpp' -o -name '*.h' -o -name '*.c' -o -name '*.cu')
 
-.PHONY: demo test lint bench wheel aarch64 check-asan check-tsan check-long stub clean
+.PHONY: demo test lint bench wheel aarch64 cuda tensorrt check-asan check-tsan check-long stub clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMPS)/train $(STAMPS)/build
@@ -35,6 +39,7 @@ demo: $(STAMPS)/train $(STAMPS)/build
 
 test: $(STAMPS)/test $(STAMPS)/build-tests
 	ctest --test-dir $(BUILD) --output-on-failure -j 2
+	PYTHON=$(PY) scripts/cuda.sh
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev $(STAMPS)/build
@@ -47,6 +52,13 @@ lint: $(STAMPS)/dev $(STAMPS)/build
 
 bench: $(STAMPS)/train $(STAMPS)/build
 	scripts/bench.sh
+
+cuda: $(STAMPS)/test
+	PYTHON=$(PY) scripts/cuda.sh
+
+tensorrt: $(STAMPS)/test
+	PYTHON=$(PY) scripts/system_packages.sh compiler headers gtest
+	PYTHON=$(PY) scripts/tensorrt.sh
 
 check-asan: $(STAMPS)/test
 	PYTHON=$(PY) scripts/sanitizers.sh address
@@ -63,6 +75,7 @@ aarch64: $(STAMPS)/test
 	PYTHON=$(PY) scripts/aarch64.sh openvino
 
 check-long: wheel aarch64 $(STAMPS)/test $(STAMPS)/build
+	PYTHON=$(PY) scripts/cuda.sh all
 	scripts/check_long.sh
 
 # The type stub of the extension module, committed beside it; a test compares the two.
@@ -97,7 +110,7 @@ $(STAMPS)/train: $(STAMPS)/torch $(STAMPS)/base
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/train
-	$(call install,test)
+	$(call install,test tensorrt)
 	touch $@
 
 $(STAMPS)/dev: $(STAMPS)/test

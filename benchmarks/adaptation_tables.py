@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
 Record = dict[str, Any]
 NOT_RUN = "not run"
+KEPT = "†"
+"""Marks rows with a run that the last sitting took over from an older record."""
+PURITY_OF = {
+    "selected": "Of the snapshots that the guard selects, where the ablation above is of the last ones.",
+    "last": "Of the last snapshots, as the ablation above.",
+}
 PAPER_ORDER = ("self-training", "duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
 
 
@@ -39,8 +47,9 @@ def seeds_note(done: int, wanted: int) -> str:
 
 
 def unfinished(row: Record) -> str:
-    """The note of one row."""
-    return seeds_note(len(finished(row)), len(row["runs"]))
+    """The note of one row: the seeds that it lacks, and KEPT where a run is from an older record."""
+    kept = any(run.get("kept") for run in finished(row))
+    return seeds_note(len(finished(row)), len(row["runs"])) + (f" {KEPT}" if kept else "")
 
 
 def over_domains(results: Record, name: str, which: str = "selected") -> list[float]:
@@ -125,7 +134,7 @@ def in_full(results: Record) -> str:
     """Means over the domains, then every domain."""
     parts = [_introduction(results), means_over_domains(results)]
     parts += [f"**{domain}**\n\n{domain_table(results, domain)}" for domain in results["domains"]]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, commits(results)])
 
 
 def in_brief(results: Record) -> str:
@@ -144,7 +153,7 @@ def in_brief(results: Record) -> str:
         overall = f"{fmean(gains):+.1f}" if len(gains) == len(domains) else NOT_RUN
         lines.append([name, overall, *(" / ".join(filter(None, cells(row))) for row in rows)])
     columns = ["", "mean gain over source", *(f"{domain}: last / selected / best" for domain in domains)]
-    return "\n\n".join(filter(None, [_introduction(results), table(columns, lines)]))
+    return "\n\n".join(filter(None, [_introduction(results), table(columns, lines), commits(results)]))
 
 
 def ablation(results: Record) -> str:
@@ -156,7 +165,7 @@ def ablation(results: Record) -> str:
         lines.append([domain, *map(_number, values), _steps_that_hold(values)])
     text = "Last snapshots, means over the seeds: what the training gives, whatever is selected."
     whole = table(["", *PAPER_ORDER, "of the paper's steps upwards hold"], lines)
-    return "\n\n".join([_introduction(results), text, whole])
+    return "\n\n".join([_introduction(results), text, whole, commits(results)])
 
 
 def purity(results: Record) -> str:
@@ -167,7 +176,8 @@ def purity(results: Record) -> str:
         parts.append(f"**{domain}**\n\n" + table(["k =", *map(str, results["ks"])], lines))
     text = (
         "Share of the k nearest neighbours in feature space (by cosine) that are of a pixel's own class, percent, over "
-        f"{results['pixels']} pixels of each class in {results['frames']} labelled frames; means over the seeds."
+        f"{results['pixels']} pixels of each class in {results['frames']} labelled frames; means over the seeds. "
+        f"{PURITY_OF[results.get('of', 'selected')]}"
     )
     return "\n\n".join([text, *parts])
 
@@ -175,13 +185,62 @@ def purity(results: Record) -> str:
 def claims(results: Record) -> str:
     """Each claim beside its measurement."""
     verdicts = {True: "holds", False: "refuted", None: "open"}
-    lines = [[entry["claim"], verdicts[entry["holds"]], entry["measured"]] for entry in results["claims"]]
-    return table(["claim", "", "measured"], lines)
+    lines = [
+        [entry["claim"], "guarantee" if entry["guarantee"] else "goal", verdicts[entry["holds"]], entry["measured"]]
+        for entry in results["claims"]
+    ]
+    return table(["claim", "", "", "measured"], lines)
+
+
+def commits(results: Record) -> str:
+    """The commits that a table's runs were computed at, with the number of runs of each."""
+    done = [run for _, row in _rows(results) for run in finished(row)]
+    kept = [run for run in done if run.get("kept")]
+    text = f"Runs by commit: {_by_commit(done)}." if done else ""
+    if kept:
+        text += f" {KEPT} {len(kept)} of them are from an older record, not found again by the last sitting: "
+        text += f"{_by_commit(kept)}."
+    return text
+
+
+def seeds_run(results: Record) -> str:
+    """The seeds that were run, and the rows that have others; rows without random numbers have one and do not count."""
+    wanted = {str(seed) for seed in results["seeds"]}
+    found: dict[str, set[int]] = {}
+    for name, row in _rows(results):
+        if wanted <= set(row["runs"]):
+            found.setdefault(name, set()).update(int(seed) for seed, run in row["runs"].items() if run is not None)
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, seeds in found.items():
+        if seeds:
+            names.setdefault(tuple(sorted(seeds)), []).append(f"*{name}*")
+    if not names:
+        return ""
+    usual = max(names, key=lambda seeds: len(names[seeds]))
+    others = [f"of {', '.join(rows)}: {_listed(seeds)}" for seeds, rows in names.items() if seeds != usual]
+    return "; ".join([f"Seed{'s' if len(usual) > 1 else ''} {_listed(usual)}", *others]) + "."
 
 
 def _introduction(results: Record) -> str:
-    seeds = ", ".join(map(str, results["seeds"]))
-    return f"{results['text']} Seeds {seeds}.".strip()
+    """The table's text, its seeds, and how much of it was run."""
+    runs = [run for _, row in _rows(results) for run in row["runs"].values()]
+    done = sum(run is not None for run in runs)
+    share = f"{done} of {len(runs)} runs are done." if done < len(runs) else ""
+    return " ".join(filter(None, [results["text"], seeds_run(results), share]))
+
+
+def _rows(results: Record) -> Iterator[tuple[str, Record]]:
+    """Every row with its name, of one domain after the other."""
+    for content in results["domains"].values():
+        yield from content["rows"].items()
+
+
+def _by_commit(runs: list[Record]) -> str:
+    return ", ".join(f"{commit} ({count})" for commit, count in Counter(run["commit"] for run in runs).most_common())
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _selected(row: Record | None) -> str:

@@ -84,7 +84,8 @@ CALIBRATED = Row("input calibration", ("method=bn", "batch_norm.enabled=false"),
 BATCH_NORM = Row("bn", ("method=bn",), repeated=False)
 BEFORE_TRAINING = (SOURCE, CALIBRATED, BATCH_NORM)
 BEST_RATES = {"tent": 5e-5, "shot": 5e-6, "hcl": 2e-4, "tps": 5e-6}
-"""Of the rivals, by the table `rival-rates`; the other methods keep the default, by `learning-rate`."""
+"""Of the rivals, by as much of the table `rival-rates` as was run: two rates each, on dusk alone, with one seed. The
+other methods keep the default, the best of five for self-training and STPL on both domains (`learning-rate`)."""
 RIVALS = tuple(
     replace(row, overrides=(*row.overrides, f"learning_rate={BEST_RATES[row.name]}")) if row.name in BEST_RATES else row
     for row in methods("tent", "shot", "self-training", "hcl", "tps")
@@ -133,14 +134,20 @@ _HALVES = (
     "scored, which is trained on the labels of one half and scored on the other."
 )
 
+_RATES = (
+    "One source model a domain. The learning rates were chosen on the development domains, with one seed, but not with "
+    "equal care: for self-training and STPL among five on both domains (`learning-rate`), and every contrast takes "
+    "STPL's; for tent, shot, hcl and tps among two each on `dusk` alone (`rival-rates`), so that a better one may lie "
+    "outside."
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         Table(
             "rivals",
             "Rivals on CamVid day to dusk and two generated test domains",
-            f"{_HALVES} One source model a domain; each method at the learning rate that was best for it on the "
-            "development domains (`learning-rate`, `rival-rates`).",
+            f"{_HALVES} {_RATES}",
             _domains(MEASURED_ON),
             (*BEFORE_TRAINING, *RIVALS, *ABLATION, *CONTROLS, ORACLE),
             base=OBSERVED,
@@ -149,9 +156,27 @@ TABLES: dict[str, Table] = {
         Table(
             "development-rivals",
             "The same methods on the development domains",
-            _HALVES,
+            f"{_HALVES} {_RATES}",
             _domains(DEVELOPMENT),
             (*BEFORE_TRAINING, *RIVALS, *ABLATION, *CONTROLS, ORACLE),
+            base=OBSERVED,
+            keep_snapshots=True,
+        ),
+        Table(
+            "clean-branch-tested",
+            "Who encodes the clean frames, on the domains of the rivals' table",
+            f"{_HALVES} The default is the EMA teacher, though on the development domains the student is ahead "
+            "(`clean-branch`). That was found after the settings were frozen, and the default was kept in sight of "
+            "this table: because the student loses here, and because its steps take longer.",
+            _domains(MEASURED_ON),
+            (
+                *BEFORE_TRAINING,
+                *(Row(name, (f"method={name}",)) for name in ("temporal", "stpl")),
+                *(
+                    Row(f"{name}, student", (f"method={name}", "contrast.clean_branch=student"))
+                    for name in ("temporal", "stpl")
+                ),
+            ),
             base=OBSERVED,
             keep_snapshots=True,
         ),

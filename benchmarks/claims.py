@@ -2,8 +2,9 @@
 
     python benchmarks/claims.py
 
-Reads benchmarks/results/, writes benchmarks/results/claims.json, and exits with 1 where a claim does not hold. A claim
-is open, neither held nor refuted, until every run that it needs is finished: all rows, domains and seeds of its tables.
+Reads benchmarks/results/ and writes benchmarks/results/claims.json. A claim is open, neither held nor refuted, until
+every run that it needs is finished: all rows, domains and seeds of its tables. Exits with 1 where a guarantee, what a
+user relies on, is refuted; a refuted goal is a result, and only said.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -102,28 +103,38 @@ def calibration_is_safe(read: Read) -> Verdict:
 
 
 def guard_loses_little(read: Read) -> Verdict:
-    """What is selected under the guard is never more than 0.5 mIoU below the source model, as it is or calibrated,
-    whichever is better there: in 20 runs under its hand, and in the rivals' table, where it looks on."""
-    tables = {name: read(name) for name in (*GROUPS["guard"], "rivals")}
-    guarded = [
+    """What is selected in 20 runs under the guard's hand is never more than 0.5 mIoU below the source model, as it is
+    or calibrated, whichever is better there."""
+    tables = {name: read(name) for name in GROUPS["guard"]}
+    losses = [
         (name, run["selected"]["score"] - reference)
-        for group in GROUPS["guard"]
-        for name, run, _, reference, _ in guarded_runs(tables[group])
+        for table in tables.values()
+        for name, run, _, reference, _ in guarded_runs(table)
     ]
-    observed = list(_observed_runs(tables["rivals"]))
     missing = [f"{name} not run" for name, table in tables.items() if table is None]
     for name, table in tables.items():
-        if table is not None and (seeds := seeds_missing(_guards_rows(table, everything=name == "rivals"))):
+        if table is not None and (seeds := seeds_missing(_guards_rows(table))):
             missing.append(f"{name} {seeds}")
-    if len(guarded) < 20:
-        missing.append(f"{len(guarded)} of 20 runs")
-    parts = []
-    for kind, runs in (("runs", guarded), ("runs of the rivals' table", observed)):
-        if runs:
-            worst, lost = min(runs, key=lambda run: run[1])
-            parts.append(f"{len(runs)} {kind}, the worst {lost:+.2f}: {worst}")
-    holds = None if missing else min(lost for _, lost in (*guarded, *observed)) >= -MOST_LOST
-    return holds, _said(", ".join(missing), "; ".join(parts))
+    if len(losses) < 20:
+        missing.append(f"{len(losses)} of 20 runs")
+    return _little_is_lost(losses, ", ".join(missing))
+
+
+def selection_loses_little(read: Read) -> Verdict:
+    """Where the guard only looks on, in every run of the rivals' table, what it selects is never more than 0.5 mIoU
+    below the source model, as it is or calibrated, whichever is better there."""
+    table = read("rivals")
+    if table is None:
+        return None, "not run"
+    return _little_is_lost(list(_observed_runs(table)), seeds_missing(_guards_rows(table, everything=True)))
+
+
+def _little_is_lost(losses: list[tuple[str, float]], missing: str) -> Verdict:
+    if not losses:
+        return None, missing
+    worst, lost = min(losses, key=lambda loss: loss[1])
+    measured = f"{len(losses)} runs, the worst {lost:+.2f}: {worst}"
+    return None if missing else lost >= -MOST_LOST, _said(missing, measured)
 
 
 def guard_keeps_the_gain(read: Read) -> Verdict:
@@ -226,8 +237,13 @@ CLAIMS = (
     distance_closed,
     calibration_is_safe,
     guard_loses_little,
+    selection_loses_little,
     guard_keeps_the_gain,
 )
+
+
+GUARANTEES = (calibration_is_safe, guard_loses_little, guard_keeps_the_gain)
+"""What a user relies on; the other claims are goals."""
 
 
 def check(results: Path) -> list[Record]:
@@ -241,20 +257,20 @@ def check(results: Path) -> list[Record]:
     for claim in CLAIMS:
         holds, measured = claim(read)
         text = " ".join((claim.__doc__ or "").split())
-        found.append({"claim": text, "holds": holds, "measured": measured})
+        found.append({"claim": text, "guarantee": claim in GUARANTEES, "holds": holds, "measured": measured})
     return found
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     found = check(args.results)
     for entry in found:
         verdict = {True: "holds", False: "REFUTED", None: "open"}[entry["holds"]]
-        print(f"{verdict}: {entry['claim']} {entry['measured']}")
+        print(f"{'guarantee' if entry['guarantee'] else 'goal'}, {verdict}: {entry['claim']} {entry['measured']}")
     print(write_result("claims", {"claims": found}, args.results / "claims.json"))
-    return 1 if any(entry["holds"] is False for entry in found) else 0
+    return 1 if any(entry["guarantee"] and entry["holds"] is False for entry in found) else 0
 
 
 if __name__ == "__main__":

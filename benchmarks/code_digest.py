@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CPP_FOLDERS = ("cpp/core", "cpp/flow", "cpp/ops")
 """What prepares frames, estimates flow and samples logits."""
+FOR_CUDA = re.compile(r"\.cu$|_cuda\.\w+$|^cuda$")
+"""Files and folders that the CPU's kernels, which training and the benchmarks use, are built without."""
 
 Symbol = tuple[str, str]
 """A module and a name in it; the name ``*`` stands for the whole module."""
@@ -167,11 +169,11 @@ class CodeIndex:
 
 
 def digest_of_files(root: Path = ROOT, folders: tuple[str, ...] = CPP_FOLDERS) -> str:
-    """SHA-256 of every file under some folders of the project, names and contents."""
+    """SHA-256 of the files under some folders of the project, names and contents, but for those FOR_CUDA."""
     sha = hashlib.sha256()
     for folder in folders:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file():
+            if path.is_file() and not any(map(FOR_CUDA.search, path.relative_to(root).parts)):
                 sha.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return sha.hexdigest()
 

@@ -104,6 +104,7 @@ def step_profile(results: Record) -> str:
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "claims": ("What was claimed, and what was measured", tables.claims),
     "rivals": (COMPUTED["rivals"].title, tables.in_full),
+    "clean-branch-tested": (COMPUTED["clean-branch-tested"].title, tables.in_full),
     "ablation": (COMPUTED["ablation"].title, tables.ablation),
     "purity": ("Neighbour purity", tables.purity),
     **{name: (COMPUTED[name].title, tables.in_full) for name in GROUPS["guard"]},
@@ -138,10 +139,12 @@ def section(name: str, results: Path) -> str:
     if not file.is_file():
         return f"## {title}\n\nnot run: `python {command(name)}`"
     record = json.loads(file.read_text(encoding="utf-8"))
-    machine = record["machine"]
+    machine, results = record["machine"], record["results"]
+    if name in COMPUTED:  # words can be mended without a new sitting
+        results = {**results, "text": COMPUTED[name].text}
     where = f"`{command(name)}`, commit {record['commit']}, {record['date']}, {machine['processor']}, "
     where += f"{machine['cores']} cores"
-    return f"## {title}\n\n{where}\n\n{make(record['results'])}"
+    return f"## {title}\n\n{where}\n\n{make(results)}"
 
 
 def page(results: Path) -> str:

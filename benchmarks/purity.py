@@ -2,9 +2,10 @@
 
     python benchmarks/purity.py --data "$STPL_CAMVID" --camvid-source RUN
 
-Of the result of every finished run of the table `ablation`: the share of a pixel's k nearest neighbours in feature
-space that are of its true class, over pixels sampled class by class. Purities lie beside the runs and are computed
-again only where the code for them has changed; the means go to benchmarks/results/purity.json.
+Of the last snapshot of every finished run of the table `ablation`, as that table: the share of a pixel's k nearest
+neighbours in feature space that are of its true class, over pixels sampled class by class. Purities lie beside the runs
+and are computed again only where the code for them or the model has changed; the means go to
+benchmarks/results/purity.json.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from catalogue import TABLES, Table
 from code_digest import ROOT, CodeIndex
-from execution import write_json
+from execution import SNAPSHOTS, write_json
 from record import write_result
-from runs import Bench, Run
+from runs import FACTORIES, Bench, Run
 from videos import Domain, open_video
 
 import stpl_rt
@@ -39,6 +40,15 @@ FRAMES = 24
 PIXELS = 300
 """Of each class, over all frames."""
 FILE = "purity.json"
+CODE = {
+    "benchmarks": [("purity", "sampled_features")],
+    "python": [
+        ("stpl.method.purity", "neighbour_purity"),
+        ("stpl.train.checkpoint", "Checkpoint"),
+        ("stpl.train.stages", "spread"),
+    ],
+}
+"""What a purity is computed by, by the folder that holds it; the networks are told by their weights."""
 
 
 @torch.inference_mode()
@@ -67,22 +77,38 @@ def sampled_features(checkpoint: Checkpoint, video: VideoDataset) -> tuple[torch
 
 def purity(bench: Bench, run: Run, domain: Domain, digest: str) -> dict[str, float]:
     """By k, in percent; from the run's folder where it is there."""
+    checkpoint = last_checkpoint(bench.folder(run))
+    key = {"code": digest, "model": checkpoint.digest}
     file = bench.folder(run) / FILE
     if file.is_file():
         stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["code"] == digest:
+        if {name: stored.get(name) for name in key} == key:
             return dict(stored["purity"])
     _, video = open_video(domain, bench.camvid)
-    features, labels = sampled_features(load_checkpoint(bench.folder(run)), video)
+    features, labels = sampled_features(checkpoint, video)
     found = {str(k): 100 * value for k, value in neighbour_purity(features, labels, KS).items()}
-    write_json(file, {"code": digest, "purity": found})
+    write_json(file, {**key, "purity": found})
     return found
+
+
+def last_checkpoint(folder: Path) -> Checkpoint:
+    """A run's last snapshot, whatever the guard selected; its result where it took none."""
+    snapshots = sorted((folder / SNAPSHOTS).glob("*.safetensors"))
+    return load_checkpoint(snapshots[-1] if snapshots else folder)
+
+
+def code_digest() -> str:
+    """Of the code and the numbers that a purity depends on."""
+    digests = []
+    for folder, roots in CODE.items():
+        code = CodeIndex(ROOT / folder, tuple({module.split(".")[0] for module, _ in roots}))
+        digests.append(code.digest(code.reached(roots, stop=FACTORIES)))
+    return f"{' '.join(digests)} {KS} {FRAMES} {PIXELS}"
 
 
 def purities(bench: Bench, table: Table) -> dict[str, Any]:
     """By domain, row and k: mean and spread over the seeds that are finished."""
-    digest = CodeIndex().digest(CodeIndex().reached([("stpl.method.purity", "neighbour_purity")]))
-    digest += f" {KS} {FRAMES} {PIXELS}"
+    digest = code_digest()
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for domain, row, seed in table.runs():
         run = table.run(domain, row, seed)
@@ -112,7 +138,8 @@ def main() -> int:
     args = parser.parse_args()
     sources = {"camvid-day": args.camvid_source} if args.camvid_source is not None else {}
     found = purities(Bench(args.out, args.data, sources, ROOT), TABLES["ablation"])
-    print(write_result("purity", {"ks": list(KS), "pixels": PIXELS, "frames": FRAMES, "domains": found}, args.json))
+    about = {"ks": list(KS), "pixels": PIXELS, "frames": FRAMES, "of": "last"}
+    print(write_result("purity", {**about, "domains": found}, args.json))
     return 0
 
 

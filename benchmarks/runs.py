@@ -32,6 +32,7 @@ JOB_FILE = "job.json"
 FACTORIES = ("stpl.models", "stpl.method.objectives", "stpl.train.objectives")
 """They can build every network and objective; a run depends on the one that they build for it."""
 GUARD = ("stpl.method.guard", "stpl.train.guarding")
+ACCEL = "stpl.train.accel"
 DUMPED = "stpl.train.config"
 """Its settings are in the key by their values."""
 CAMVID_RECIPE = ROOT / "models" / "camvid-day.yaml"
@@ -229,6 +230,8 @@ class Bench:
         stop = [*FACTORIES, DUMPED]
         if config.guard.mode == "off":
             stop += GUARD
+        if not config.accel.enabled:
+            stop.append(ACCEL)
         model = build_model(arch, 2)
         roots: list[Symbol] = [
             ("stpl.train.adapt", "adapt"),
@@ -270,6 +273,8 @@ def _settings(config: AdaptConfig, mentioned: set[str]) -> dict[str, Any]:
             dump.pop(name, None)
     if config.guard.mode == "off":
         dump["guard"] = "off"
+    if not config.accel.enabled:
+        dump.pop("accel", None)
     return dump
 
 

@@ -1,11 +1,12 @@
-"""Optical flow: stpl_rt.DisFlow beside OpenCV's dense inverse search, on exactly known motion.
+"""Optical flow: the runtime's and OpenCV's dense inverse search, on exactly known motion.
 
     python benchmarks/runtime_flow.py --sizes 512x256 1024x512 --threads 1 2
 
-OpenCV's is its preset "ultrafast": the same pyramid level, patches and number of iterations, and no variational
-refinement either. End-point errors are means over the pixels whose past position can be seen, over `--seeds` pictures a
-kind of motion. Times are medians over the rounds; within a round both run in turns on the same pairs, in one process,
-so that the machine's noise meets both alike, and the ratio is the median of the rounds' ratios.
+Ours in two settings: as streams search, down to pyramid level 1, and as OpenCV's preset "ultrafast" does, down to level
+2. All have the same patches and number of iterations, and none a variational refinement. End-point errors are means
+over the pixels whose past position can be seen, over `--seeds` pictures a kind of motion. Times are medians over the
+rounds; within a round all run in turns on the same pairs, in one process, so that the machine's noise meets all alike,
+and a ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, median
+from statistics import fmean, median
 from typing import Any
 
 import cv2
@@ -30,6 +31,9 @@ from exact_motion import ExactPair, end_point_error, motions
 
 Flow = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
+OURS = {"streams": 1, "ultrafast": 2}
+"""finest_scale by setting."""
+
 
 def opencv_flow() -> Flow:
     """OpenCV's search as (current, past) -> (h, w, 2)."""
@@ -37,23 +41,24 @@ def opencv_flow() -> Flow:
     return lambda current, past: search.calc(current, past, None)
 
 
+def flows(threads: int) -> dict[str, Flow]:
+    """What is compared, by name."""
+    ours = {name: stpl_rt.DisFlow(finest_scale=level, threads=threads) for name, level in OURS.items()}
+    return {**ours, "opencv": opencv_flow()}
+
+
 def errors(width: int, height: int, seeds: int) -> tuple[dict[str, dict[str, float]], list[ExactPair]]:
     """Mean end-point error in pixels for each kind of motion, and the first seed's pairs."""
-    ours, opencv = stpl_rt.DisFlow(threads=1), opencv_flow()
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, dict[str, list[float]]] = {}
     first: list[ExactPair] = []
     for seed in range(seeds):
         for kind, pair in motions(height, width, seed).items():
-            found.setdefault(kind, []).append(
-                (
-                    end_point_error(ours(pair.current, pair.past), pair),
-                    end_point_error(opencv(pair.current, pair.past), pair),
-                )
-            )
+            of_kind = found.setdefault(kind, {})
+            for name, flow in flows(threads=1).items():
+                of_kind.setdefault(name, []).append(end_point_error(flow(pair.current, pair.past), pair))
             if seed == 0:
                 first.append(pair)
-    table = {kind: {"ours": mean(a for a, _ in v), "opencv": mean(b for _, b in v)} for kind, v in found.items()}
-    return table, first
+    return {kind: {name: fmean(values) for name, values in of.items()} for kind, of in found.items()}, first
 
 
 def milliseconds(flow: Flow, pairs: list[ExactPair]) -> float:
@@ -66,28 +71,28 @@ def milliseconds(flow: Flow, pairs: list[ExactPair]) -> float:
     return 1e3 * median(times)
 
 
-def timings(pairs: list[ExactPair], threads: int, rounds: int) -> dict[str, float]:
-    """Both with `threads` threads; the first round warms up and is left out."""
+def timings(pairs: list[ExactPair], threads: int, rounds: int) -> dict[str, dict[str, float]]:
+    """All with `threads` threads; the first round warms up and is left out."""
     cv2.setNumThreads(threads)
-    ours, opencv = stpl_rt.DisFlow(threads=threads), opencv_flow()
-    measured = [(milliseconds(ours, pairs), milliseconds(opencv, pairs)) for _ in range(rounds + 1)][1:]
+    compared = flows(threads)
+    measured = [{name: milliseconds(flow, pairs) for name, flow in compared.items()} for _ in range(rounds + 1)][1:]
     return {
-        "ours_ms": median(a for a, _ in measured),
-        "opencv_ms": median(b for _, b in measured),
-        "ours_best_ms": min(a for a, _ in measured),
-        "opencv_best_ms": min(b for _, b in measured),
-        "ratio": median(a / b for a, b in measured),
+        name: {
+            "ms": median(times[name] for times in measured),
+            "best_ms": min(times[name] for times in measured),
+            "ratio": median(times[name] / times["opencv"] for times in measured),
+        }
+        for name in compared
     }
 
 
 def print_size(name: str, result: dict[str, Any]) -> None:
-    print(f"\n{name}, end-point error in pixels{'':6}ours   OpenCV   ratio")
+    print(f"\n{name}, end-point error in pixels{'':6}streams  ultrafast  OpenCV")
     for kind, row in result["end_point_error"].items():
-        ratio = f"{row['ours'] / row['opencv']:7.2f}" if row["opencv"] > 0 else "      -"
-        print(f"  {kind:36}{row['ours']:7.3f}  {row['opencv']:7.3f} {ratio}")
+        print(f"  {kind:36}{row['streams']:7.3f}    {row['ultrafast']:7.3f} {row['opencv']:7.3f}")
     for threads, row in result["timings"].items():
         label = f"ms a pair, {threads} thread" + ("s" if int(threads) > 1 else "")
-        print(f"  {label:36}{row['ours_ms']:7.3f}  {row['opencv_ms']:7.3f} {row['ratio']:7.2f}")
+        print(f"  {label:36}{row['streams']['ms']:7.3f}    {row['ultrafast']['ms']:7.3f} {row['opencv']['ms']:7.3f}")
 
 
 def size(text: str) -> tuple[int, int]:

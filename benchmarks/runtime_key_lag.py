@@ -5,7 +5,7 @@ r"""A network that takes two frames' time, at a camera's pace: push() with and w
 
 The network is SegFormer-B0 (random weights) at the least of a few input sizes at which it takes 60 ms or more on this
 machine, or at the largest. Frames come every 1/30 s by the clock, whether the last one is finished or not; schedules
-with and without the lag take turns. The price in mIoU is that of the trained network in `--bundle`, on a labelled clip,
+with and without a lag take turns. The price in mIoU is that of the trained network in `--bundle`, on a labelled clip,
 in all phases: the lag counts frames, not milliseconds, so it does not depend on the network's time. It is measured with
 as many frames between key frames and of lag as here, and, on a clip of fewer frames/s, with as few as take the same
 time.
@@ -63,7 +63,7 @@ def paced(bundle: stpl_rt.Bundle, args: argparse.Namespace) -> list[dict[str, An
     """Latencies with and without the lag. The frames up to the second key frame warm up."""
     segmenters = {
         lag: stpl_rt.Segmenter(bundle, schedule=f"fixed:{args.interval}", threads=args.threads, key_lag=lag)
-        for lag in (0, args.lag)
+        for lag in (0, *args.lags)
     }
     times: dict[int, list[float]] = {lag: [] for lag in segmenters}
     for _ in range(args.rounds):
@@ -92,11 +92,11 @@ def same_time(interval: int, lag: int, clip_rate: float) -> tuple[int, int]:
 
 
 def accuracy(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """mIoU of `every`, and without and with the lag of as many frames, and of as much time."""
-    cases = [("", 1, 0), ("as many frames", args.interval, 0), ("as many frames", args.interval, args.lag)]
-    interval, lag = same_time(args.interval, args.lag, args.clip_rate)
-    if (interval, lag) != (args.interval, args.lag):
-        cases += [("as much time", interval, 0), ("as much time", interval, lag)]
+    """mIoU of `every`, and without and with the lags of as many frames, and of as much time."""
+    cases = [("", 1, 0), *(("as many frames", args.interval, lag) for lag in (0, *args.lags))]
+    for lag in (0, *args.lags) if args.clip_rate != FRAMES_PER_SECOND else ():
+        case = ("as much time", *same_time(args.interval, lag, args.clip_rate))
+        cases += [case] if case not in cases else []
     bundle = stpl_rt.Bundle.open(args.bundle)
     frames, labels = labelled_clip(args.data)
     rows = []
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--clip-rate", type=float, default=15, help="the clip's frames/s")
     parser.add_argument("--network-ms", type=float, default=60)
     parser.add_argument("--interval", type=int, default=6, help="frames from one key frame to the next")
-    parser.add_argument("--lag", type=int, default=2)
+    parser.add_argument("--lags", type=int, nargs="+", default=[2, 3, 4], help="frames from a key frame to its labels")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--frames", type=int, default=300, help="of one turn")

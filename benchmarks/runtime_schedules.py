@@ -7,13 +7,15 @@ r"""Schedules at the same rate of key frames: what `adaptive` disagrees with `ev
 
 Disagreement is the share of the pixels whose label is not the one that the network gives the frame itself, over all
 frames, key frames included. `fixed:K` is run in each of its K phases, `adaptive` from as many starts; `fixed` at a rate
-between two K is interpolated. With --vary-speed every other second of the video is shown at four times its speed.
+between two K is interpolated. `adaptive` also with the forward-backward check of flow (`flow_check`). With --vary-speed
+every other second of the video is shown at four times its speed.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -40,16 +42,28 @@ def varied(frames: list[Image], normal: int = 15, speed: int = 4) -> list[Image]
     return shown
 
 
-def measure(bundle: stpl_rt.Bundle, schedule: str, frames: list[Image], every: list[Image], phases: int) -> Any:
+def measure(
+    bundle: stpl_rt.Bundle,
+    schedule: str,
+    frames: list[Image],
+    every: list[Image],
+    phases: int,
+    flow_check: bool = False,
+) -> dict[str, Any]:
     """Share of frames that are key frames, and mean disagreement, over all phases."""
     keys, wrong = [], []
     for phase in range(phases):
-        segmenter = stpl_rt.Segmenter(bundle, schedule=schedule, threads=1)
+        segmenter = stpl_rt.Segmenter(bundle, schedule=schedule, flow_check=flow_check, threads=1)
         for frame, labels in zip(frames[phase:], every[phase:], strict=True):
             result = segmenter(frame)
             keys.append(result.is_key)
             wrong.append(float((result.labels != labels).mean()))
-    return {"schedule": schedule, "key_rate": float(np.mean(keys)), "disagreement": float(np.mean(wrong))}
+    return {
+        "schedule": schedule,
+        "flow_check": flow_check,
+        "key_rate": float(np.mean(keys)),
+        "disagreement": float(np.mean(wrong)),
+    }
 
 
 def compare(bundle: stpl_rt.Bundle, frames: list[Image]) -> dict[str, Any]:
@@ -60,8 +74,8 @@ def compare(bundle: stpl_rt.Bundle, frames: list[Image]) -> dict[str, Any]:
     rates = [row["key_rate"] for row in fixed][::-1]
     shares = [row["disagreement"] for row in fixed][::-1]
     adaptive = []
-    for drift in DRIFTS:
-        row = measure(bundle, f"adaptive:{drift}:30", frames, every, PHASES)
+    for flow_check, drift in itertools.product((False, True), DRIFTS):
+        row = measure(bundle, f"adaptive:{drift}:30", frames, every, PHASES, flow_check)
         if rates[0] <= row["key_rate"] <= rates[-1]:
             row["fixed_at_that_rate"] = float(np.interp(row["key_rate"], rates, shares))
             adaptive.append(row)
@@ -84,7 +98,7 @@ def main() -> None:
     found = {**clip, **compare(bundle, frames)}
     for row in found["adaptive"]:
         print(
-            f"{row['schedule']}: every {1 / row['key_rate']:.1f} frames, "
+            f"{row['schedule']}{', flow_check' if row['flow_check'] else ''}: every {1 / row['key_rate']:.1f} frames, "
             f"disagrees on {100 * row['disagreement']:.2f} %, fixed there on {100 * row['fixed_at_that_rate']:.2f} %"
         )
     clips = {}

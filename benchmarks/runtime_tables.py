@@ -88,21 +88,25 @@ def sampling(results: Record) -> str:
 
 
 def flow(results: Record) -> str:
+    settings = {"streams": "as streams search (finest_scale 1)", "ultrafast": "as ultrafast does (finest_scale 2)"}
     parts = []
     for size, measured in results["sizes"].items():
         errors = []
         for motion, e in measured["end_point_error"].items():
-            ratio = e["ours"] / e["opencv"] if e["opencv"] else None
-            cells = ["", *verdict(None, None)] if ratio is None else [f"{ratio:.2f}", *verdict(ratio, FLOW_ERROR)]
-            errors.append([motion, f"{e['ours']:.3f}", f"{e['opencv']:.3f}", *cells])
-        columns = ["motion", "ours", "OpenCV", "ratio", *BESIDE]
+            for key, name in settings.items():
+                ratio = e[key] / e["opencv"] if e["opencv"] else None
+                cells = ["", *verdict(None, None)] if ratio is None else [f"{ratio:.2f}", *verdict(ratio, FLOW_ERROR)]
+                errors.append([motion, name, f"{e[key]:.3f}", f"{e['opencv']:.3f}", *cells])
+        columns = ["motion", "ours", "", "OpenCV", "ratio", *BESIDE]
         parts.append(f"**End-point error, {size}, pixels**\n\n" + table(columns, errors))
     times = []
     for size, measured in results["sizes"].items():
         for threads, t in measured["timings"].items():
-            cells = [size, threads, f"{t['ours_ms']:.2f}", f"{t['opencv_ms']:.2f}", f"{t['ratio']:.2f}"]
-            times.append([*cells, *verdict(t["ratio"], FLOW_TIME if threads == "1" else None)])
-    columns = ["size", "threads", "ours", "OpenCV", "ratio", *BESIDE]
+            for key, name in settings.items():
+                cells = [size, threads, name, f"{t[key]['ms']:.2f}", f"{t['opencv']['ms']:.2f}"]
+                verdicts = verdict(t[key]["ratio"], FLOW_TIME if threads == "1" else None)
+                times.append([*cells, f"{t[key]['ratio']:.2f}", *verdicts])
+    columns = ["size", "threads", "ours", "", "OpenCV", "ratio", *BESIDE]
     parts.append("**Time, ms, medians**\n\n" + table(columns, times))
     return f"Against OpenCV {results['settings']['opencv']}, preset ultrafast.\n\n" + "\n\n".join(parts)
 
@@ -138,7 +142,7 @@ def schedules(results: Record) -> str:
     for clip in results["clips"].values():
         lines = [
             [
-                row["schedule"],
+                row["schedule"] + (", flow_check" if row["flow_check"] else ""),
                 f"{1 / row['key_rate']:.1f}",
                 f"{100 * row['disagreement']:.2f} %",
                 f"{100 * row['fixed_at_that_rate']:.2f} %",

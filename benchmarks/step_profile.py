@@ -89,7 +89,7 @@ class Bench:
         with record_function("stpl/data_wait"):
             number, batch = next(self.batches)
         ready, working = time.perf_counter(), time.thread_time()
-        self.adaptation.step(number, [batch])  # ends by reading the losses: a GPU is done, too
+        self.adaptation.step(number, [batch])()  # asked for the losses, it waits: a GPU is done, too
         # With one thread on a CPU, what others do on the machine at the same time does not count.
         alone = self.config.device == "cpu" and torch.get_num_threads() == 1
         self.busy.append(time.thread_time() - working if alone else time.perf_counter() - ready)

@@ -24,6 +24,7 @@ from typing import Any
 from catalogue import GROUPS, TABLES, Row, Table
 from code_digest import ROOT
 from frozen import freeze
+from older import merged
 from record import RESULTS, write_result
 from rich.console import Console
 from runner import Runner
@@ -59,16 +60,17 @@ class Plan:
         )
 
     def record(self, table: Table, previous: dict[str, Any]) -> dict[str, Any]:
-        """The table's results as JSON; domains whose data is not at hand keep what an earlier sitting found."""
-        domains: dict[str, Any] = {}
-        for domain in table.domains:
-            rows = {row.name: self._row(table, domain, row) for row in table.rows}
-            known = any(result is not None for row in rows.values() for result in row["runs"].values())
-            if not known and domain.name in previous:
-                domains[domain.name] = previous[domain.name]
-            else:
-                domains[domain.name] = {"spec": domain.spec, "view": domain.view, "rows": rows}
-        return {"title": table.title, "text": table.text, "seeds": list(table.seeds), "domains": domains}
+        """The table's results as JSON: what is finished, and of the record before what was not found again."""
+        domains = {
+            domain.name: {
+                "spec": domain.spec,
+                "view": domain.view,
+                "rows": {row.name: self._row(table, domain, row) for row in table.rows},
+            }
+            for domain in table.domains
+        }
+        found = {"title": table.title, "text": table.text, "seeds": list(table.seeds), "domains": domains}
+        return merged(found, previous)
 
     def _add(self, table: Table, cell: Cell) -> None:
         domain, row, seed = cell
@@ -132,14 +134,17 @@ def say_what_is_refused(plan: Plan, console: Console) -> None:
 
 
 def write_tables(plan: Plan, whole: Sequence[Table], results: Path) -> list[Path]:
-    """A JSON file a table; rows and seeds that this command left aside are looked up, not forgotten."""
+    """A JSON file a table; rows and seeds that this command left aside are looked up, not forgotten.
+
+    Nor is anything that the file held before: see :mod:`older`.
+    """
     written = []
     everything = Plan(plan.bench, whole)
     for table in whole:
         file = results / f"{table.name}.json"
         previous: dict[str, Any] = {}
         if file.is_file():
-            previous = json.loads(file.read_text(encoding="utf-8"))["results"]["domains"]
+            previous = json.loads(file.read_text(encoding="utf-8"))["results"]
         written.append(write_result(table.name, everything.record(table, previous), file))
     return written
 

@@ -23,6 +23,9 @@ namespace nb = nanobind;
 // message can say what was expected and what was found.
 using AnyArray = nb::ndarray<nb::ro>;
 
+// Where an array that was given lies, and where it must lie.
+enum class ArrayPlace { host, device };
+
 // "(480, 640, 3) uint8".
 std::string describe(const AnyArray& array);
 
@@ -32,7 +35,7 @@ using Shape = std::initializer_list<std::int64_t>;
 // Throws TypeError for another element type or device, Error(invalid_argument) for another shape. `expected`
 // is the shape in words: "(H, W, 2)".
 void check_array(const AnyArray& array, std::string_view name, nb::dlpack::dtype type, Shape shape,
-                 std::string_view expected);
+                 std::string_view expected, ArrayPlace place = ArrayPlace::host);
 
 // Of frames and of flow from elsewhere. Larger ones are refused before they are copied: a broadcast array may
 // claim any size.
@@ -53,22 +56,45 @@ class PackedArray {
   const T* data_;
 };
 
+// Whether axes [first, ndim) lie row by row without gaps. The stride of an axis of length 1 means nothing.
+bool packed_from(const AnyArray& array, std::size_t first);
+
 // A frame, uint8: (H, W, 3) in the format "rgb" or "bgr", (H, W) grey, or (H + H / 2, W) in "nv12" or "i420",
-// the planes below each other as OpenCV and FFmpeg have them. Rows may have any stride; only pixels that are
-// not contiguous within a row are copied, and YUV that is not contiguous at all.
+// the planes below each other as OpenCV and FFmpeg have them; or the planes of those two as arrays of their
+// own, as decoders have them. Rows may have any stride; only pixels that are not contiguous within a row are
+// copied, and I420 in one array that is not contiguous at all. On a device nothing is copied: what would have
+// to be is refused.
 class FrameArray {
  public:
   // Throws as check_array() does, and Error(invalid_argument) for more than kMaxSide pixels a side.
-  FrameArray(const AnyArray& array, std::string_view format, std::string_view encoding = "bt601");
+  FrameArray(const AnyArray& array, std::string_view format, std::string_view encoding = "bt601",
+             ArrayPlace place = ArrayPlace::host);
+  // nv12: luma (H, W) and chroma (H / 2, W / 2, 2); i420: luma, Cb and Cr (H / 2, W / 2). Halves are rounded
+  // up.
+  FrameArray(const std::vector<AnyArray>& planes, std::string_view format, std::string_view encoding,
+             ArrayPlace place = ArrayPlace::host);
 
   [[nodiscard]] const Frame& frame() const noexcept { return frame_; }
 
  private:
+  // Of an image's rows: the first, and the bytes from one to the next.
+  struct Rows {
+    const std::uint8_t* data;
+    std::ptrdiff_t stride;
+  };
+
+  FrameArray(std::string_view encoding, ArrayPlace place);
   void read_yuv(const AnyArray& array);
+  void read_pixels(const AnyArray& array, std::string_view format);
+  void read_planes(const std::vector<AnyArray>& planes);
+  Rows read_rows(const AnyArray& array);
+  Rows copy_rows(const AnyArray& array);
+  [[noreturn]] static void refuse_gaps(const AnyArray& array);
   void set_size(std::int64_t width, std::int64_t height);
 
-  AnyArray array_;
-  std::vector<std::uint8_t> packed_;
+  ArrayPlace place_;
+  std::vector<AnyArray> arrays_;                   // keep the memory alive
+  std::vector<std::vector<std::uint8_t>> packed_;  // moving a vector leaves its elements where they are
   Frame frame_;
 };
 

@@ -14,5 +14,6 @@ NB_MODULE(_core, m) {
   register_ops(m);
   register_flow(m);
   register_network(m);
+  register_device_arrays(m);
   register_segmenter(m);
 }

@@ -11,6 +11,7 @@ void register_bundle(nanobind::module_& m);
 void register_ops(nanobind::module_& m);
 void register_flow(nanobind::module_& m);
 void register_network(nanobind::module_& m);
+void register_device_arrays(nanobind::module_& m);
 void register_segmenter(nanobind::module_& m);
 
 }  // namespace stpl_rt::bindings

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/engine.h"
 #include "module.h"
 
 namespace stpl_rt::bindings {
@@ -35,8 +36,17 @@ ThreadPool& shared_pool(int threads) {
 
 void register_options(nb::module_& m) {
   m.def(
-      "engines", [] { return std::vector<std::string>{"openvino"}; },
-      "Names of the inference engines in this build.");
+      "engines",
+      [] {
+        std::vector<std::string> names;
+        if (has_cpu_engine()) names.emplace_back("openvino");
+#ifdef STPL_RT_TENSORRT
+        names.emplace_back("tensorrt");
+#endif
+        return names;
+      },
+      "Names of the inference engines in this build: 'openvino' for the device 'cpu', 'tensorrt' for "
+      "'cuda:N'.");
 }
 
 }  // namespace stpl_rt::bindings

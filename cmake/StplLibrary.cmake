@@ -10,10 +10,13 @@ target_compile_features(stpl_rt PUBLIC cxx_std_20)
 set(stpl_rt_symbols "${PROJECT_SOURCE_DIR}/cmake/stpl_rt.map")
 target_link_options(stpl_rt PRIVATE "LINKER:--version-script=${stpl_rt_symbols}")
 # Until 1.0 each minor version may change the interface: its number is in the SONAME, as in the CMake package's rule.
-# OpenVINO is found beside this library, or where it was at the build, which is another machine where one crosses.
+# OpenVINO and TensorRT are found beside this library, or where they were at the build, which is another machine where one crosses.
 set(stpl_rt_rpath "$ORIGIN")
 if(STPL_RT_OPENVINO AND NOT CMAKE_CROSSCOMPILING)
   list(APPEND stpl_rt_rpath "${stpl_openvino_libraries}")
+endif()
+if(STPL_RT_TENSORRT AND NOT CMAKE_CROSSCOMPILING)
+  list(APPEND stpl_rt_rpath "${TensorRT_LIBRARY_DIR}")
 endif()
 set_target_properties(stpl_rt PROPERTIES VERSION ${PROJECT_VERSION}
                                          SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}

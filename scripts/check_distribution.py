@@ -21,6 +21,8 @@ SDIST_TOP |= {"BENCHMARKS.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.
 SDIST_TOP |= {"benchmarks", "bindings", "cmake", "cpp", "docs", "examples", "include", "models", "python"}
 SDIST_TOP |= {"scripts", "tests"}
 DIST_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+LICENSES = {f"stpl_rt/licenses/{name}.txt" for name in ("nanobind", "nlohmann_json", "robin_map")}
+"""Of what the extension module has compiled in."""
 EXTENSION = re.compile(r"stpl_rt/_core\.(abi3|cpython-\d+-\w+-linux-gnu)\.so")
 REQUIRED_ALWAYS = {"numpy", "openvino"}
 
@@ -55,7 +57,7 @@ def wheel_faults(path: Path) -> list[str]:
         info = "-".join(path.name.split("-")[:2]) + ".dist-info/"
         metadata = archive.read(info + "METADATA").decode() if info + "METADATA" in names else ""
     extensions = {name for name in names if EXTENSION.fullmatch(name)}
-    expected = package_files() | extensions | {info + name for name in DIST_INFO}
+    expected = package_files() | LICENSES | extensions | {info + name for name in DIST_INFO}
     faults = difference(path.name, expected, names)
     if len(extensions) != 1:
         faults.append(f"{path.name}: expected one extension module stpl_rt/_core, found {sorted(extensions)}")

@@ -8,10 +8,10 @@
 #include <sstream>
 #include <utility>
 
-#include "bundle/json_field.h"
 #include "bundle/shared_networks.h"
 #include "core/image.h"
 #include "core/sha256.h"
+#include "text/json_field.h"
 
 namespace stpl_rt {
 namespace {
@@ -23,6 +23,7 @@ constexpr std::uintmax_t kMaxManifestBytes = 4U << 20;  // real ones are under 1
 constexpr std::uintmax_t kMaxNetworkBytes = 1U << 31;   // protocol buffers' own limit
 constexpr std::int64_t kMaxLogits = std::int64_t{1} << 30;  // values, 4 GiB
 constexpr std::size_t kMaxName = 256;
+constexpr std::size_t kMaxPlans = 64;  // of a network: GPUs times versions of TensorRT
 constexpr std::int64_t kIgnoreId = 255;
 
 std::string read_manifest(const fs::path& file) {
@@ -172,9 +173,19 @@ std::string read_hash(const JsonField& field) {
   return hash;
 }
 
+std::vector<PlanSpec> read_plans(const JsonField& field, const fs::path& directory) {
+  std::vector<PlanSpec> plans;
+  for (const JsonField& element : field.array(0, kMaxPlans)) {
+    element.object({"file", "sha256"});
+    plans.push_back(
+        {.file = resolve(element.at("file"), directory), .sha256 = read_hash(element.at("sha256"))});
+  }
+  return plans;
+}
+
 NetworkSpec read_network(const JsonField& field, const std::string& name, const std::vector<Shape>& inputs,
                          const Shape& output, const fs::path& directory) {
-  field.object({"file", "sha256", "inputs", "outputs"});
+  field.object({"file", "sha256", "inputs", "outputs", "plans"});
   NetworkSpec network;
   network.name = name;
   network.inputs = read_tensors(field.at("inputs"), inputs);
@@ -193,6 +204,7 @@ NetworkSpec read_network(const JsonField& field, const std::string& name, const 
         "a file with SHA-256 " + network.sha256,
         field.at("file").found() + " with " + hash + "; it is damaged or not the one exported");
   }
+  if (const auto plans = field.find("plans")) network.plans = read_plans(*plans, directory);
   return network;
 }
 
@@ -236,7 +248,7 @@ Bundle Bundle::open(const fs::path& directory) {
   }
   const nlohmann::json document =
       parse_json(read_manifest(bundle.directory / "manifest.json"), "manifest.json");
-  const JsonField root(document, "");
+  const JsonField root(document, "manifest.json");
   // The version first: what else a manifest of another version holds is not ours to judge.
   const JsonField version = root.at("schema_version");
   if (!version.value().is_number_integer() || version.value() != kSchemaVersion) {
@@ -258,6 +270,7 @@ Bundle Bundle::open(const fs::path& directory) {
     bundle.provenance_json = provenance->value().dump();
   }
   read_networks(root.at("networks"), bundle);
+  bundle.read_.reset(new Bundle(bundle));
   return bundle;
 }
 

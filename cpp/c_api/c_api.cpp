@@ -7,10 +7,15 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 struct stpl_bundle {
-  stpl_rt::Bundle bundle;
+  explicit stpl_bundle(stpl_rt::Bundle opened)
+      : bundle(std::move(opened)), schedule(bundle.default_schedule.to_string()) {}
+
+  const stpl_rt::Bundle bundle;
+  const std::string schedule;
 };
 
 struct stpl_segmenter {
@@ -118,6 +123,10 @@ static_assert(static_cast<int>(stpl_rt::YuvEncoding::bt601) == STPL_BT601 &&
               static_cast<int>(stpl_rt::YuvEncoding::bt601_full) == STPL_BT601_FULL &&
               static_cast<int>(stpl_rt::YuvEncoding::bt709_full) == STPL_BT709_FULL);
 
+static_assert(static_cast<int>(stpl_rt::FrameMemory::host) == STPL_HOST &&
+              static_cast<int>(stpl_rt::FrameMemory::pinned) == STPL_PINNED &&
+              static_cast<int>(stpl_rt::FrameMemory::device) == STPL_DEVICE);
+
 stpl_rt::Frame to_frame(const stpl_frame& frame) {
   return {.data = frame.data,
           .width = frame.width,
@@ -127,7 +136,8 @@ stpl_rt::Frame to_frame(const stpl_frame& frame) {
           .chroma = frame.chroma,
           .chroma_cr = frame.chroma_cr,
           .chroma_stride = frame.chroma_stride,
-          .encoding = to_enum(frame.encoding, stpl_rt::YuvEncoding::bt709_full, "frame: encoding")};
+          .encoding = to_enum(frame.encoding, stpl_rt::YuvEncoding::bt709_full, "frame: encoding"),
+          .memory = to_enum(frame.memory, stpl_rt::FrameMemory::device, "frame: memory")};
 }
 
 stpl_rt::FrameInfo to_info(const stpl_frame_info* info) {
@@ -135,10 +145,12 @@ stpl_rt::FrameInfo to_info(const stpl_frame_info* info) {
   if (info == nullptr) return out;
   if (info->has_timestamp != 0) out.timestamp = info->timestamp;
   if (info->flow != nullptr) {
-    out.flow = stpl_rt::FlowView{.data = info->flow,
-                                 .width = info->flow_width,
-                                 .height = info->flow_height,
-                                 .stride = info->flow_stride};
+    out.flow =
+        stpl_rt::FlowView{.data = info->flow,
+                          .width = info->flow_width,
+                          .height = info->flow_height,
+                          .stride = info->flow_stride,
+                          .memory = to_enum(info->flow_memory, stpl_rt::FrameMemory::device, "flow_memory")};
   }
   return out;
 }
@@ -152,14 +164,22 @@ stpl_rt::SegmenterOptions to_options(const stpl_options* given) {
   out.threads = options.threads;
   out.confidence = options.confidence != 0;
   out.scene_cuts = options.scene_cuts != 0;
+  out.flow_check = options.flow_check != 0;
   out.key_lag = options.key_lag;
   out.fuse = options.fuse != 0;
   out.update = options.update != 0;
   out.queue = options.queue;
+  out.device_labels = options.device_labels != 0;
+  out.cuda_stream = options.cuda_stream;
+  out.build_engines = options.build_engines != 0;
+  out.trust_engines = options.trust_engines != 0;
   return out;
 }
 
-stpl_map to_map(const stpl_rt::ByteMap& map) { return {map.data(), map.width(), map.height()}; }
+template <class Map>
+stpl_map to_map(const Map& map) {
+  return {map.data(), map.width(), map.height()};
+}
 
 const stpl_rt::ClassInfo* find_class(const stpl_bundle* bundle, int class_id) {
   if (bundle == nullptr || class_id < 0) return nullptr;
@@ -286,6 +306,9 @@ int stpl_bundle_has_update(const stpl_bundle* bundle) {
 int stpl_bundle_ignore_id(const stpl_bundle* bundle) {
   return bundle != nullptr ? bundle->bundle.ignore_id : 255;
 }
+const char* stpl_bundle_default_schedule(const stpl_bundle* bundle) {
+  return bundle != nullptr ? bundle->schedule.c_str() : nullptr;
+}
 const char* stpl_bundle_provenance(const stpl_bundle* bundle) {
   return bundle != nullptr ? bundle->bundle.provenance_json.c_str() : nullptr;
 }
@@ -298,10 +321,15 @@ stpl_options stpl_default_options(void) {
   options.threads = defaults.threads;
   options.confidence = defaults.confidence ? 1 : 0;
   options.scene_cuts = defaults.scene_cuts ? 1 : 0;
+  options.flow_check = defaults.flow_check ? 1 : 0;
   options.key_lag = defaults.key_lag;
   options.fuse = defaults.fuse ? 1 : 0;
   options.update = defaults.update ? 1 : 0;
   options.queue = defaults.queue;
+  options.device_labels = defaults.device_labels ? 1 : 0;
+  options.cuda_stream = defaults.cuda_stream;
+  options.build_engines = defaults.build_engines ? 1 : 0;
+  options.trust_engines = defaults.trust_engines ? 1 : 0;
   return options;
 }
 
@@ -326,6 +354,18 @@ stpl_status stpl_segmenter_create(const stpl_bundle* bundle, const stpl_options*
 void stpl_segmenter_free(stpl_segmenter* segmenter) { delete segmenter; }
 const stpl_bundle* stpl_segmenter_bundle(const stpl_segmenter* segmenter) {
   return segmenter != nullptr ? &segmenter->bundle : nullptr;
+}
+int stpl_segmenter_queue(const stpl_segmenter* segmenter) {
+  return segmenter != nullptr ? segmenter->segmenter.queue() : 0;
+}
+void* stpl_segmenter_cuda_stream(const stpl_segmenter* segmenter) {
+  return segmenter != nullptr ? segmenter->segmenter.cuda_stream() : nullptr;
+}
+stpl_status stpl_segmenter_order_after(stpl_segmenter* segmenter, void* producer) {
+  return guarded([&] {
+    required(segmenter, "segmenter").segmenter.order_after(producer);
+    return STPL_OK;
+  });
 }
 int stpl_segmenter_threads(const stpl_segmenter* segmenter) {
   return segmenter != nullptr ? segmenter->segmenter.threads() : 0;
@@ -410,6 +450,30 @@ stpl_map stpl_result_labels(const stpl_result* result) {
 }
 stpl_map stpl_result_confidence(const stpl_result* result) {
   return result != nullptr ? to_map(result->result.confidence) : stpl_map{};
+}
+stpl_map stpl_result_device_labels(const stpl_result* result) {
+  return result != nullptr ? to_map(result->result.device_labels) : stpl_map{};
+}
+stpl_map stpl_result_device_confidence(const stpl_result* result) {
+  return result != nullptr ? to_map(result->result.device_confidence) : stpl_map{};
+}
+stpl_status stpl_result_wait(const stpl_result* result) {
+  return guarded([&] {
+    const stpl_rt::DeviceMap& labels = required(result, "result").result.device_labels;
+    if (!labels.empty()) labels.wait();
+    return STPL_OK;
+  });
+}
+stpl_status stpl_result_read_on(const stpl_result* result, void* reader) {
+  return guarded([&] {
+    const stpl_rt::Result& of = required(result, "result").result;
+    for (const stpl_rt::DeviceMap* map : {&of.device_labels, &of.device_confidence}) {
+      if (map->empty()) continue;
+      map->precede(reader);
+      map->read_on(reader);
+    }
+    return STPL_OK;
+  });
 }
 int stpl_result_is_key(const stpl_result* result) { return result != nullptr && result->result.is_key; }
 stpl_key_reason stpl_result_key_reason(const stpl_result* result) {

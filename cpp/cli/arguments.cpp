@@ -23,8 +23,11 @@ Options:
   --key-lag D                frames by which the network may be late (default: 0, the video waits for it)
   --precision f32|bf16|f16   arithmetic of the network (default: f32)
   --threads N                threads of network and kernels (default: the cores this process may use)
-  --device cpu               where the network runs (default: cpu)
+  --device cpu|cuda[:N]      where the network runs (default: cpu)
+  --build-engines            on a GPU: build a TensorRT plan where the cache has none that fits; takes minutes
+  --trust-engines            on a GPU: use TensorRT plans of the bundle; a plan is code, so only of a maker you trust
   --no-scene-cuts            do not look for cuts in the video
+  --flow-check               check the flow by that of the other way round, for --confidence and adaptive
   --fuse                     fuse key frames with what was carried to them, where the bundle can
   --update                   correct what was carried to the frames between, where the bundle can
   --labels FILE|-            write the class ids, one byte a pixel, at the video's size
@@ -33,7 +36,8 @@ Options:
   --timings FILE|-           write one JSON object a frame: what ran and how many milliseconds it took
   --help                     this text
 
-A summary goes to standard error. Exit status: 0 done, 2 a mistake in arguments, bundle or video, 1 a fault.
+A summary goes to standard error. Exit status: 0 done, 2 a mistake in arguments, bundle or video, 1 a fault,
+130 interrupted.
 )";
 
 namespace {
@@ -80,7 +84,8 @@ const std::map<std::string, Setter, std::less<>>& valued_options() {
 }
 
 [[noreturn]] void refuse_option(const std::string& name) {
-  std::vector<std::string_view> known = {"--no-scene-cuts", "--fuse", "--update", "--help"};
+  std::vector<std::string_view> known = {"--no-scene-cuts", "--flow-check",    "--fuse", "--update",
+                                         "--build-engines", "--trust-engines", "--help"};
   for (const auto& [option, unused] : valued_options()) known.emplace_back(option);
   throw UserError("expected an option of stpl-segment, found \"" + name + "\"; " + suggest(name, known));
 }
@@ -90,8 +95,11 @@ std::size_t apply_option(const std::vector<std::string>& words, std::size_t i, A
   const std::string& word = words[i];
   if (word == "--help" || word == "-h") return arguments.help = true, 1;
   if (word == "--no-scene-cuts") return arguments.options.scene_cuts = false, 1;
+  if (word == "--flow-check") return arguments.options.flow_check = true, 1;
   if (word == "--fuse") return arguments.options.fuse = true, 1;
   if (word == "--update") return arguments.options.update = true, 1;
+  if (word == "--build-engines") return arguments.options.build_engines = true, 1;
+  if (word == "--trust-engines") return arguments.options.trust_engines = true, 1;
   const std::size_t equals = word.find('=');
   const std::string name = word.substr(0, equals);
   const auto option = valued_options().find(name);

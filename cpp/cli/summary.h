@@ -4,6 +4,7 @@
 #include <stpl_rt/result.h>
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ class Summary {
 
  private:
   std::vector<double> key_ms_, propagated_ms_;
-  std::array<int, 5> reasons_{};  // by KeyReason
+  std::array<int, static_cast<std::size_t>(KeyReason::size_change) + 1> reasons_{};  // by KeyReason
 };
 
 // The nearest-rank percentile of `values`, 0 < percent <= 100; 0 where there are none.

@@ -8,6 +8,8 @@
 
 #include "cli/arguments.h"
 #include "core/image.h"
+#include "core/simd.h"
+#include "ops/yuv_row.h"
 
 namespace stpl_rt::cli {
 namespace {
@@ -89,26 +91,37 @@ PlaneSize chroma_size(const Y4mHeader& header) {
   return {0, 0};
 }
 
-// ITU-R BT.601 in 16.16 fixed point: luma gain, then what V adds to R, U and V to G, U to B.
-struct Matrix {
-  int luma_offset, luma, v_to_r, u_to_g, v_to_g, u_to_b;
-};
-constexpr Matrix kLimited = {16, 76309, 104597, -25675, -53279, 132201};
-constexpr Matrix kFull = {0, 65536, 91881, -22554, -46802, 116130};
-
-std::uint8_t to_byte(int fixed) {
-  return static_cast<std::uint8_t>(std::clamp((fixed + 32768) >> 16, 0, 255));
+// The file does not say which standard its colours follow.
+YuvEncoding encoding_of(const Y4mHeader& header) {
+  return header.full_range ? YuvEncoding::bt601_full : YuvEncoding::bt601;
 }
 
-void convert_row(const Matrix& m, const std::uint8_t* y, const std::uint8_t* u, const std::uint8_t* v,
-                 int width, int shift, std::uint8_t* rgb) {
-  for (int x = 0; x < width; ++x) {
-    const int luma = (y[x] - m.luma_offset) * m.luma;
-    const int cb = u[x >> shift] - 128;
-    const int cr = v[x >> shift] - 128;
-    rgb[3 * x] = to_byte(luma + m.v_to_r * cr);
-    rgb[3 * x + 1] = to_byte(luma + m.u_to_g * cb + m.v_to_g * cr);
-    rgb[3 * x + 2] = to_byte(luma + m.u_to_b * cb);
+PixelFormat format_of(Chroma chroma) {
+  switch (chroma) {
+    case Chroma::c420:
+      return PixelFormat::i420;
+    case Chroma::mono:
+      return PixelFormat::gray;
+    case Chroma::c422:
+    case Chroma::c444:
+      break;
+  }
+  return PixelFormat::rgb;
+}
+
+STPL_RT_MULTIVERSION
+void stretch_row(const std::uint8_t* luma, YuvWeights w, int width, std::uint8_t* out) {
+#pragma omp simd
+  for (int x = 0; x < width; ++x) out[x] = static_cast<std::uint8_t>(yuv_byte(w.scale * (luma[x] - w.black)));
+}
+
+STPL_RT_MULTIVERSION
+void convert_row(const std::uint8_t* luma, const std::uint8_t* cb, const std::uint8_t* cr, Chroma chroma,
+                 YuvWeights w, int width, std::uint8_t* rgb) {
+  if (chroma == Chroma::c444) {
+    yuv_row_to_rgb(luma, cb, cr, w, width, rgb);
+  } else {
+    yuv_pairs_to_rgb(luma, cb, cr, 1, w, width, rgb);
   }
 }
 
@@ -160,37 +173,41 @@ void Y4mReader::read_planes(const std::string& which) {
   }
 }
 
+bool Y4mReader::is_converted() const noexcept {
+  if (header_.chroma == Chroma::mono) return !header_.full_range;
+  return header_.chroma != Chroma::c420;
+}
+
+// What the library does not take as it lies: chroma at the full height, and grey that leaves room at both
+// ends.
 void Y4mReader::convert() {
-  const Matrix& matrix = header_.full_range ? kFull : kLimited;
-  const std::size_t width = static_cast<std::size_t>(header_.width);
+  if (!is_converted()) return;
+  const YuvWeights weights = yuv_weights(encoding_of(header_));
+  const auto width = static_cast<std::size_t>(header_.width);
   const auto height = static_cast<std::size_t>(header_.height);
-  pixels_.resize((header_.chroma == Chroma::mono ? 1 : 3) * width * height);
-  if (header_.chroma == Chroma::mono) {
-    for (std::size_t i = 0; i < pixels_.size(); ++i) {
-      pixels_[i] = to_byte((planes_[i] - matrix.luma_offset) * matrix.luma);
-    }
-    return;
-  }
-  const PlaneSize chroma = chroma_size(header_);
-  const auto chroma_width = static_cast<std::size_t>(chroma.width);
-  const std::uint8_t* const u = planes_.data() + width * height;
-  const std::uint8_t* const v = u + chroma_width * static_cast<std::size_t>(chroma.height);
-  const int x_shift = header_.chroma == Chroma::c444 ? 0 : 1;
-  const int y_shift = header_.chroma == Chroma::c420 ? 1 : 0;
+  const auto chroma_width = static_cast<std::size_t>(chroma_size(header_).width);
+  const std::size_t bytes = header_.chroma == Chroma::mono ? 1 : 3;
+  pixels_.resize(bytes * width * height);
   for (std::size_t y = 0; y < height; ++y) {
-    const std::size_t chroma_row = (y >> y_shift) * chroma_width;
-    convert_row(matrix, planes_.data() + y * width, u + chroma_row, v + chroma_row, header_.width, x_shift,
-                pixels_.data() + 3 * y * width);
+    const std::uint8_t* const luma = planes_.data() + y * width;
+    std::uint8_t* const out = pixels_.data() + bytes * y * width;
+    if (header_.chroma == Chroma::mono) {
+      stretch_row(luma, weights, header_.width, out);
+      continue;
+    }
+    const std::uint8_t* const cb = planes_.data() + width * height + y * chroma_width;
+    convert_row(luma, cb, cb + chroma_width * height, header_.chroma, weights, header_.width, out);
   }
 }
 
 Frame Y4mReader::frame() const noexcept {
-  const PixelFormat format = header_.chroma == Chroma::mono ? PixelFormat::gray : PixelFormat::rgb;
-  return {.data = pixels_.data(),
-          .width = header_.width,
-          .height = header_.height,
-          .stride = 0,
-          .format = format};
+  Frame frame;  // planes follow each other without padding, which is what 0 stands for
+  frame.data = is_converted() ? pixels_.data() : planes_.data();
+  frame.width = header_.width;
+  frame.height = header_.height;
+  frame.format = format_of(header_.chroma);
+  frame.encoding = encoding_of(header_);
+  return frame;
 }
 
 }  // namespace stpl_rt::cli

@@ -1,4 +1,4 @@
-// Reads 8-bit Y4M (YUV4MPEG2), what `ffmpeg -f yuv4mpegpipe` writes, as RGB or grey frames.
+// Reads 8-bit Y4M (YUV4MPEG2), what `ffmpeg -f yuv4mpegpipe` writes, as frames that the library takes.
 #pragma once
 
 #include <stpl_rt/frame.h>
@@ -27,7 +27,8 @@ class Y4mReader {
 
   // Reads the next frame; false at the end of the video. Throws UserError where the video is cut short.
   bool next();
-  // The frame that next() read, converted by BT.601: rgb, or gray from a mono video.
+  // The frame that next() read, valid until it is called again: i420 (BT.601) from 4:2:0 and gray from
+  // full-range mono, as they lie in the file; the others converted, to rgb by BT.601 or to full-range gray.
   [[nodiscard]] Frame frame() const noexcept;
 
   [[nodiscard]] const Y4mHeader& header() const noexcept { return header_; }
@@ -35,6 +36,7 @@ class Y4mReader {
  private:
   [[nodiscard]] std::string read_line(const char* what);
   void read_planes(const std::string& which);
+  [[nodiscard]] bool is_converted() const noexcept;
   void convert();
 
   std::istream& stream_;
@@ -43,7 +45,7 @@ class Y4mReader {
   std::uint64_t frames_ = 0;
   std::size_t frame_bytes_ = 0;
   std::vector<std::uint8_t> planes_;  // Y, then U and V
-  std::vector<std::uint8_t> pixels_;
+  std::vector<std::uint8_t> pixels_;  // of frames that are converted
 };
 
 }  // namespace stpl_rt::cli

@@ -8,13 +8,13 @@
 
 namespace stpl_rt {
 
-// Counts its maps, and its pool as one more holder.
-struct ByteBlock {
-  std::atomic<int> holders{1};
+namespace {
+
+struct HostBlock final : ByteBlock {
+  void reserve(std::size_t size) override { bytes.reserve(size); }
+  [[nodiscard]] std::uint8_t* data() const noexcept override { return bytes.data(); }
   AlignedBuffer<std::uint8_t> bytes;
 };
-
-namespace {
 
 void hold(ByteBlock* block) noexcept {
   if (block != nullptr) block->holders.fetch_add(1, std::memory_order_relaxed);
@@ -44,15 +44,15 @@ ByteMap& ByteMap::operator=(ByteMap&& other) noexcept {
   std::swap(height_, taken.height_);
   return *this;
 }
-const std::uint8_t* ByteMap::data() const noexcept {
-  return block_ == nullptr ? nullptr : block_->bytes.data();
-}
+const std::uint8_t* ByteMap::data() const noexcept { return block_ == nullptr ? nullptr : block_->data(); }
 
 bool operator==(const ByteMap& a, const ByteMap& b) noexcept {
   return a.width_ == b.width_ && a.height_ == b.height_ &&
          (a.block_ == b.block_ || std::ranges::equal(a.bytes(), b.bytes()));
 }
 
+BytePool::BytePool()
+    : BytePool([]() -> std::unique_ptr<ByteBlock> { return std::make_unique<HostBlock>(); }) {}
 BytePool::~BytePool() {
   for (ByteBlock* block : blocks_) let_go(block);
 }
@@ -61,12 +61,12 @@ ByteMap BytePool::take(int width, int height) {
   const std::size_t size = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
   for (ByteBlock* block : blocks_) {
     if (block->holders.load(std::memory_order_acquire) != 1) continue;
-    block->bytes.reserve(size);
+    block->reserve(size);
     hold(block);
     return {block, width, height};
   }
-  auto block = std::make_unique<ByteBlock>();
-  block->bytes.reserve(size);
+  auto block = make_();
+  block->reserve(size);
   if (blocks_.size() < kMostBlocks) {
     blocks_.reserve(kMostBlocks);
     blocks_.push_back(block.get());
@@ -75,6 +75,6 @@ ByteMap BytePool::take(int width, int height) {
   return {block.release(), width, height};
 }
 
-std::uint8_t* BytePool::writable(const ByteMap& map) noexcept { return map.block_->bytes.data(); }
+std::uint8_t* BytePool::writable(const ByteMap& map) noexcept { return map.block_->data(); }
 
 }  // namespace stpl_rt

@@ -3,14 +3,34 @@
 
 #include <stpl_rt/byte_map.h>
 
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace stpl_rt {
 
+// Memory of one map after the other. Counts its maps, and its pool as one more holder.
+struct ByteBlock {
+  ByteBlock() = default;
+  virtual ~ByteBlock() = default;
+  ByteBlock(const ByteBlock&) = delete;
+  ByteBlock& operator=(const ByteBlock&) = delete;
+
+  virtual void reserve(std::size_t bytes) = 0;
+  [[nodiscard]] virtual std::uint8_t* data() const noexcept = 0;
+
+  std::atomic<int> holders{1};
+};
+
 // One thread makes maps; any thread may let go of them, also after the pool.
 class BytePool {
  public:
-  BytePool() = default;
+  using Make = std::unique_ptr<ByteBlock> (*)();
+
+  BytePool();  // of ordinary memory
+  explicit BytePool(Make make) : make_(make) {}
   ~BytePool();
   BytePool(BytePool&&) = delete;
   BytePool(const BytePool&) = delete;
@@ -24,6 +44,7 @@ class BytePool {
  private:
   // Maps that somebody keeps beyond these are freed, not pooled.
   static constexpr std::size_t kMostBlocks = 64;
+  const Make make_;
   std::vector<ByteBlock*> blocks_;
 };
 

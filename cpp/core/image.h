@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/poison.h"
+#include "core/simd.h"
 
 namespace stpl_rt {
 
@@ -30,9 +31,9 @@ struct ImageView {
   int height = 0;
   std::ptrdiff_t stride = 0;  // elements from one row to the next
 
-  [[nodiscard]] T* row(int y) const noexcept { return data + y * stride; }
-  [[nodiscard]] Size size() const noexcept { return {width, height}; }
-  [[nodiscard]] bool empty() const noexcept { return data == nullptr; }
+  [[nodiscard]] STPL_RT_HOST_DEVICE T* row(int y) const noexcept { return data + y * stride; }
+  [[nodiscard]] STPL_RT_HOST_DEVICE Size size() const noexcept { return {width, height}; }
+  [[nodiscard]] STPL_RT_HOST_DEVICE bool empty() const noexcept { return data == nullptr; }
 
   operator ImageView<const T>() const noexcept  // NOLINT: a view of pixels is a view of constant pixels
     requires(!std::is_const_v<T>)

@@ -3,8 +3,10 @@
 
 #if defined(__CUDACC__)
 #define STPL_RT_INLINE __host__ __device__ __forceinline__
+#define STPL_RT_HOST_DEVICE __host__ __device__
 #else
 #define STPL_RT_INLINE inline __attribute__((always_inline))
+#define STPL_RT_HOST_DEVICE
 #endif
 
 // Put on free functions over a range of rows. Lambdas do not inherit it, so a parallel loop's body

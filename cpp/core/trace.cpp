@@ -34,6 +34,10 @@ int thread_number() noexcept {
 struct Recorder {
   explicit Recorder(const char* path) : file(path) { events.reserve(4096); }
 
+  // A forked child has the parent's events, and maybe a lock that nobody lets go of: it records nothing.
+  [[nodiscard]] bool is_here() const noexcept { return process == getpid(); }
+
+  const pid_t process = getpid();
   const std::string file;
   const Trace::Time start = std::chrono::steady_clock::now();
   std::mutex mutex;
@@ -47,7 +51,6 @@ struct Recorder {
     std::FILE* const out = std::fopen(temporary.c_str(), "w");
     if (out == nullptr) return fail();
     std::fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[", out);
-    const int process = getpid();
     const char* separator = "\n";
     for (const Event& event : events) {
       std::fprintf(out, "%s{\"name\":\"%s\",\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}",
@@ -94,7 +97,7 @@ bool Trace::enabled() noexcept { return recorder() != nullptr; }
 
 void Trace::add(const char* name, Time begin, Time end) noexcept {
   Recorder* const to = recorder();
-  if (to == nullptr) return;
+  if (to == nullptr || !to->is_here()) return;
   try {
     const std::lock_guard lock(to->mutex);
     if (to->events.size() >= kMostEvents) return;
@@ -105,7 +108,7 @@ void Trace::add(const char* name, Time begin, Time end) noexcept {
 
 void Trace::write() noexcept {
   Recorder* const to = recorder();
-  if (to == nullptr) return;
+  if (to == nullptr || !to->is_here()) return;
   try {
     to->write();
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): tracing breaks nothing

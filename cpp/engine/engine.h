@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 
+#include "engine/device_engine.h"
+
 namespace stpl_rt {
 
 // One run of a compiled network at a time, its float32 inputs and its float32 output in host memory that the
@@ -43,15 +45,36 @@ class CompiledNetwork {
 
   // Throws Error(engine).
   [[nodiscard]] virtual std::unique_ptr<Engine> make_engine() const = 0;
+  // The same for tensors that stay on the GPU; Error(unsupported) of a network that runs elsewhere.
+  [[nodiscard]] virtual std::unique_ptr<DeviceEngine> make_device_engine() const;
 
  protected:
   CompiledNetwork() = default;
 };
 
-// Compiles `network` for `device` ("cpu") at exactly `precision`, with `threads` threads, and checks its
-// tensors against the manifest. Throws Error: unsupported (device or precision not available here),
-// invalid_bundle (the file is not the network that the manifest describes), engine.
+// What may be done to get a plan, which is what TensorRT compiles a network to. "cpu" needs none.
+struct PlanOptions {
+  bool build = false;  // build one where the user's cache has none that fits
+  bool trust = false;  // use one that came with the bundle: a plan is code
+};
+
+// Compiles `network` for `device` ("cpu", "cuda" or "cuda:N") at exactly `precision`, with `threads` threads,
+// and checks its tensors against the manifest. Throws Error: unsupported (device, precision or a plan not
+// available here), invalid_bundle (the file is not the network that the manifest describes), engine.
 std::shared_ptr<const CompiledNetwork> compile_network(const NetworkSpec& network, const std::string& device,
-                                                       Precision precision, int threads);
+                                                       Precision precision, int threads,
+                                                       const PlanOptions& plans = {});
+
+// The two halves of it: what OpenVINO does, and what TensorRT does. In a build without one they throw
+// Error(unsupported).
+std::shared_ptr<const CompiledNetwork> compile_for_cpu(const NetworkSpec& network, Precision precision,
+                                                       int threads);
+bool has_cpu_engine() noexcept;
+std::shared_ptr<const CompiledNetwork> compile_for_device(const NetworkSpec& network, int device,
+                                                          Precision precision, const PlanOptions& plans);
+
+// The bytes of the network's file, which the manifest's hash vouches for: the file may have been written anew
+// since the bundle was opened. All weights are inside. Throws Error: io, invalid_bundle.
+std::string read_checked(const NetworkSpec& network);
 
 }  // namespace stpl_rt

@@ -1,12 +1,13 @@
-// In a build without an engine: everything but networks works.
+// In a build without OpenVINO: everything but networks works, or networks on a GPU alone.
 #include <stpl_rt/error.h>
 
 #include "engine/engine.h"
 
 namespace stpl_rt {
 
-std::shared_ptr<const CompiledNetwork> compile_network(const NetworkSpec& network,
-                                                       const std::string& /*device*/, Precision /*precision*/,
+bool has_cpu_engine() noexcept { return false; }
+
+std::shared_ptr<const CompiledNetwork> compile_for_cpu(const NetworkSpec& network, Precision /*precision*/,
                                                        int /*threads*/) {
   throw Error(ErrorCode::unsupported,
               network.file.filename().string() +

@@ -31,7 +31,17 @@ constexpr std::array<Edge, 14> kEdges = {{{Message::model, 7, Message::graph},
                                           {Message::sparse, 2, Message::tensor}}};
 constexpr std::uint64_t kTensorExternalData = 13;
 constexpr std::uint64_t kTensorDataLocation = 14;  // 0: in the file
-constexpr int kMaxDepth = 100;                     // protocol buffers' own limit
+constexpr std::uint64_t kModelGraph = 7;
+constexpr std::uint64_t kGraphNode = 1;
+constexpr std::uint64_t kGraphInitializer = 5;
+constexpr std::uint64_t kNodeOperator = 4;
+constexpr std::uint64_t kNodeAttribute = 5;
+constexpr std::uint64_t kAttributeName = 1;
+constexpr std::uint64_t kAttributeInteger = 3;
+constexpr std::uint64_t kTensorType = 2;
+constexpr std::uint64_t kFloat16 = 10;  // of TensorProto.DataType
+constexpr std::uint64_t kBfloat16 = 16;
+constexpr int kMaxDepth = 100;  // protocol buffers' own limit
 
 std::optional<std::uint64_t> take_varint(std::string_view& bytes) {
   std::uint64_t value = 0;
@@ -99,7 +109,58 @@ bool has_external_data(std::string_view bytes, Message message, int depth) {
   return false;
 }
 
+// Calls `use` with every field `number` of a message.
+template <class Use>
+void for_each(std::string_view message, std::uint64_t number, Use&& use) {
+  while (const auto field = take_field(message)) {
+    if (field->number == number) use(*field);
+  }
+}
+
+// The types that a node which is a Cast casts to.
+template <class Use>
+void for_each_cast(std::string_view node, Use&& use) {
+  bool is_cast = false;
+  for_each(node, kNodeOperator, [&](const Field& field) { is_cast = field.content == "Cast"; });
+  if (!is_cast) return;
+  for_each(node, kNodeAttribute, [&](const Field& attribute) {
+    bool is_to = false;
+    std::uint64_t type = 0;
+    for_each(attribute.content, kAttributeName, [&](const Field& f) { is_to = f.content == "to"; });
+    for_each(attribute.content, kAttributeInteger, [&](const Field& f) { type = f.varint; });
+    if (is_to) use(type);
+  });
+}
+
 }  // namespace
+
+bool has_operator(std::string_view model, std::string_view name) {
+  bool found = false;
+  for_each(model, kModelGraph, [&](const Field& graph) {
+    for_each(graph.content, kGraphNode, [&](const Field& node) {
+      for_each(node.content, kNodeOperator,
+               [&](const Field& type) { found = found || type.content == name; });
+    });
+  });
+  return found;
+}
+
+std::string stored_precision(std::string_view model) {
+  if (has_operator(model, "QuantizeLinear")) return "int8";
+  bool half = false;
+  bool bfloat = false;
+  const auto look_at = [&](std::uint64_t type) {
+    half = half || type == kFloat16;
+    bfloat = bfloat || type == kBfloat16;
+  };
+  for_each(model, kModelGraph, [&](const Field& graph) {
+    for_each(graph.content, kGraphInitializer, [&](const Field& tensor) {
+      for_each(tensor.content, kTensorType, [&](const Field& type) { look_at(type.varint); });
+    });
+    for_each(graph.content, kGraphNode, [&](const Field& node) { for_each_cast(node.content, look_at); });
+  });
+  return bfloat ? "bf16" : half ? "fp16" : "fp32";
+}
 
 bool has_external_data(std::string_view model) { return has_external_data(model, Message::model, 0); }
 

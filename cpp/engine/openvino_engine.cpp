@@ -1,15 +1,11 @@
 #include <stpl_rt/error.h>
 
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <openvino/openvino.hpp>
 #include <utility>
 #include <vector>
 
-#include "core/sha256.h"
 #include "engine/engine.h"
-#include "engine/onnx_file.h"
 #include "engine/tensor_limit.h"
 #include "text/printable.h"
 
@@ -32,9 +28,10 @@ ov::element::Type element_type(Precision precision) {
   return ov::element::f32;
 }
 
-// Runs `body`; what OpenVINO throws becomes Error(engine).
-template <class F>
-auto guarded(const std::string& doing, F&& body) {
+// Runs `body`; what OpenVINO throws becomes Error(engine). `doing` is text of any kind: a frame makes no
+// string.
+template <class Text, class F>
+auto guarded(const Text& doing, F&& body) {
   try {
     return body();
   } catch (const Error&) {
@@ -43,7 +40,7 @@ auto guarded(const std::string& doing, F&& body) {
     throw;
   } catch (const std::exception& error) {
     throw Error(ErrorCode::engine,
-                "OpenVINO failed " + doing + ": " + printable(error.what(), kShownOfOpenVino));
+                std::string("OpenVINO failed ") + doing + ": " + printable(error.what(), kShownOfOpenVino));
   }
 }
 
@@ -75,16 +72,6 @@ void check_tensor(const NetworkSpec& network, const std::string& what, const ov:
   }
 }
 
-// The bytes that the manifest vouches for: the file may have been written anew since the bundle was opened.
-std::string read_checked(const NetworkSpec& network) {
-  std::ifstream stream(network.file, std::ios::binary);
-  std::string bytes(std::istreambuf_iterator<char>(stream), {});
-  if (!stream) throw Error(ErrorCode::io, network.file.string() + ": cannot be read");
-  const std::string hash = sha256({reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()});
-  if (hash != network.sha256) refuse(network, "content", "SHA-256 " + network.sha256, hash);
-  return bytes;
-}
-
 void check_size(const NetworkSpec& network, const ov::Model& model) {
   if (const auto giant = find_giant_tensor(model)) {
     throw Error(ErrorCode::invalid_bundle,
@@ -95,11 +82,6 @@ void check_size(const NetworkSpec& network, const ov::Model& model) {
 // The network with exactly the manifest's tensors.
 std::shared_ptr<ov::Model> read_network(ov::Core& core, const NetworkSpec& network) {
   const std::string bytes = read_checked(network);
-  if (has_external_data(bytes)) {
-    throw Error(ErrorCode::invalid_bundle,
-                network.file.filename().string() +
-                    ": expected all weights inside the file, found ONNX external data");
-  }
   std::shared_ptr<ov::Model> model = core.read_model(bytes, ov::Tensor());
   if (model->inputs().size() != network.inputs.size() || model->outputs().size() != 1) {
     refuse(network, "tensors", std::to_string(network.inputs.size()) + " inputs and 1 output",
@@ -207,12 +189,10 @@ class OpenVinoNetwork final : public CompiledNetwork {
 
 }  // namespace
 
-std::shared_ptr<const CompiledNetwork> compile_network(const NetworkSpec& network, const std::string& device,
-                                                       Precision precision, int threads) {
-  if (device != "cpu") {
-    throw Error(ErrorCode::unsupported, "expected the device \"cpu\", the only one of this build, found \"" +
-                                            device.substr(0, 40) + "\"; use \"cpu\"");
-  }
+bool has_cpu_engine() noexcept { return true; }
+
+std::shared_ptr<const CompiledNetwork> compile_for_cpu(const NetworkSpec& network, Precision precision,
+                                                       int threads) {
   return guarded(
       "to compile " + network.file.filename().string(), [&]() -> std::shared_ptr<const CompiledNetwork> {
         return std::make_shared<OpenVinoNetwork>(compile(shared_core(), network, precision, threads));

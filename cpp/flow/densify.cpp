@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "flow/lanes.h"
+#include "ops/linear_row.h"
 
 namespace stpl_rt {
 namespace {
@@ -71,50 +72,49 @@ STPL_RT_INLINE void densify_sized(const PatchGrid& grid, int size, const PatchFl
   }
 }
 
-// One row of cells, `scale` pixels each: pixel r of a cell is left[r] of the cell before, own[r] and
-// right[r].
 struct CellWeights {
   static constexpr int kMaxScale = 64;
   float left[kMaxScale], own[kMaxScale], right[kMaxScale];
+
+  STPL_RT_INLINE explicit CellWeights(int scale) {
+    for (int r = 0; r < scale; ++r) {
+      const CellWeight weight = cell_weight(r, scale);
+      left[r] = weight.left;
+      own[r] = weight.own;
+      right[r] = weight.right;
+    }
+  }
 };
 
-STPL_RT_INLINE void expand_row(const float* upper, const float* lower, float weight, int cells, int scale,
-                               const CellWeights& weights, int width, float* out) {
-  float before = mix(upper[0], lower[0], weight);
-  float here = before;
-  for (int i = 0; i * scale < width; ++i) {
-    const int next = std::min(i + 1, cells - 1);
-    const float after = mix(upper[next], lower[next], weight);
-    const int count = std::min(scale, width - i * scale);
-    float* cell = out + i * scale;
-    if (count == scale) {
+// cells[-1 .. count]: a row of cells, one more at either end. Where `scale` is a constant the loop over the
+// cells is the vectors', with interleaved stores.
+STPL_RT_INLINE void expand_cells(const float* cells, int count, int scale, const CellWeights& weights,
+                                 float* out) {
+  const CellWeights w = weights;  // a copy: `out` cannot alias it
 #pragma omp simd
-      for (int r = 0; r < scale; ++r) {
-        cell[r] = before * weights.left[r] + here * weights.own[r] + after * weights.right[r];
-      }
-    } else {
-      std::fill_n(cell, count, static_cast<float>(scale) * here);
+  for (int i = 0; i < count; ++i) {
+    for (int r = 0; r < scale; ++r) {
+      out[i * scale + r] = cells[i - 1] * w.left[r] + cells[i] * w.own[r] + cells[i + 1] * w.right[r];
     }
-    before = here;
-    here = after;
   }
 }
 
 STPL_RT_INLINE void upsample_scaled(ImageView<const float> level, int scale, int begin, int end,
                                     ImageView<float> out) {
+  static thread_local AlignedBuffer<float> buffer;
+  const int count = level.width;
+  buffer.reserve(static_cast<std::size_t>(count) + 2);
+  float* cells = buffer.data() + 1;
   const float factor = static_cast<float>(scale);
-  CellWeights weights;
-  for (int r = 0; r < scale; ++r) {
-    const float offset = (static_cast<float>(r) + 0.5F) / factor - 0.5F;
-    weights.left[r] = offset < 0.F ? -offset * factor : 0.F;
-    weights.right[r] = offset > 0.F ? offset * factor : 0.F;
-    weights.own[r] = factor - weights.left[r] - weights.right[r];
-  }
+  const CellWeights weights(scale);
   const int below = level.height > 1 ? 1 : 0;
   for (int y = begin; y < end; ++y) {
     const LinearTap tap = linear_tap((static_cast<float>(y) + 0.5F) / factor - 0.5F, level.height);
-    expand_row(level.row(tap.index), level.row(tap.index + below), tap.weight, level.width, scale, weights,
-               out.width, out.row(y));
+    mix_rows(level.row(tap.index), level.row(tap.index + below), tap.weight, count, cells);
+    cells[-1] = cells[0];
+    cells[count] = cells[count - 1];
+    expand_cells(cells, count, scale, weights, out.row(y));
+    std::fill(out.row(y) + count * scale, out.row(y) + out.width, factor * cells[count]);
   }
 }
 
@@ -132,7 +132,9 @@ void densify(const PatchGrid& grid, const PatchFlow* patches, int begin, int end
 
 STPL_RT_MULTIVERSION
 void upsample(ImageView<const float> level, int scale, int begin, int end, ImageView<float> out) {
-  if (scale == 4) {
+  if (scale == 2) {
+    upsample_scaled(level, 2, begin, end, out);
+  } else if (scale == 4) {
     upsample_scaled(level, 4, begin, end, out);
   } else {
     upsample_scaled(level, scale, begin, end, out);

@@ -14,8 +14,6 @@ namespace {
 constexpr int kMaxFinestScale = 6;
 constexpr int kMinPatchSize = 4;
 constexpr int kMaxIterations = 1000;
-// Rounds in which the patches descend; before each but the first they look at their neighbours.
-constexpr int kRounds = 4;
 constexpr int kRowGrain = 8;  // rows of pixels below which another thread costs more than it saves
 
 void check_range(const char* name, int value, int low, int high) {
@@ -31,28 +29,30 @@ ImageView<float> level_view(Image<float>& plane, Size size) {
 
 }  // namespace
 
-DisFlow::DisFlow(const DisOptions& options) : options_(options) {
+void check_options(const DisOptions& options) {
   check_range("finest_scale", options.finest_scale, 0, kMaxFinestScale);
   check_range("patch_size", options.patch_size, kMinPatchSize, kMaxPatchSize);
   check_range("patch_stride", options.patch_stride, 1, options.patch_size);
   check_range("iterations", options.iterations, 1, kMaxIterations);
 }
 
-PyramidLayout DisFlow::layout(Size image) const noexcept {
+PyramidLayout pyramid_layout(const DisOptions& options, Size image) noexcept {
   const int side = std::min(image.width, image.height);
-  const int size = options_.patch_size;
-  int coarsest = options_.finest_scale - 1;
-  if (side >> options_.finest_scale >= size) {
+  const int size = options.patch_size;
+  int coarsest = options.finest_scale - 1;
+  if (side >> options.finest_scale >= size) {
     ++coarsest;
     // On a level of less than two patches most of a moved patch lies outside.
     while (side >> (coarsest + 1) >= 2 * size) ++coarsest;
   }
   const int border = (size + kLanes - 1) / kLanes * kLanes;
-  return {image, options_.finest_scale, coarsest, border};
+  return {image, options.finest_scale, coarsest, border};
 }
 
+DisFlow::DisFlow(const DisOptions& options) : options_(options) { check_options(options); }
+
 void DisFlow::build(ImageView<const std::uint8_t> image, Pyramid& out, ThreadPool& pool) const {
-  out.build(image, layout(image.size()), pool);
+  out.build(image, pyramid_layout(options_, image.size()), pool);
 }
 
 void DisFlow::compute(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
@@ -64,7 +64,7 @@ void DisFlow::compute(ImageView<const std::uint8_t> current, ImageView<const std
 
 void DisFlow::compute(const Pyramid& current, const Pyramid& past, FlowField& out, ThreadPool& pool) {
   const PyramidLayout& shape = current.layout();
-  if (shape != past.layout() || shape != layout(shape.image)) {
+  if (shape != past.layout() || shape != pyramid_layout(options_, shape.image)) {
     throw Error(ErrorCode::invalid_argument, "flow: the images differ in size, or were prepared otherwise");
   }
   out.resize(shape.image.width, shape.image.height);
@@ -100,7 +100,7 @@ void DisFlow::search_level(const Pyramid& current, const Pyramid& past, int leve
     next_.resize(count);
   }
   for (int round = 0; round < kRounds; ++round) {
-    const int steps = options_.iterations * (round + 1) / kRounds - options_.iterations * round / kRounds;
+    const int steps = steps_of_round(options_.iterations, round);
     pool.parallel_for(grid.rows(), 1, [&](int begin, int end) {
       if (round == 0) {
         start_patches(grid, coarser, steps, begin, end, next_.data());

@@ -22,6 +22,12 @@ struct DisOptions {
   int iterations = 12;   // gradient steps a patch and level at most, 1 to 1000
 };
 
+// Throws Error(invalid_argument) for options out of range.
+void check_options(const DisOptions& options);
+
+// The levels that flow between images of this size is searched on.
+PyramidLayout pyramid_layout(const DisOptions& options, Size image) noexcept;
+
 // Keeps its buffers from call to call. The result does not depend on the number of threads.
 class DisFlow {
  public:
@@ -39,7 +45,6 @@ class DisFlow {
   void build(ImageView<const std::uint8_t> image, Pyramid& out, ThreadPool& pool) const;
 
  private:
-  [[nodiscard]] PyramidLayout layout(Size image) const noexcept;
   void search_level(const Pyramid& current, const Pyramid& past, int level, bool is_first, ThreadPool& pool);
 
   DisOptions options_;

@@ -51,15 +51,37 @@ STPL_RT_INLINE bool is_inside(float x, int extent) {
 // Position on the next coarser level of position `x`: pixels are halved, centres at integers.
 STPL_RT_INLINE float coarser_position(float x) { return 0.5F * x - 0.25F; }
 
+// --- The search on one level ---
+
+// Rounds in which the patches descend; before each but the first they look at their neighbours.
+constexpr int kRounds = 4;
+// Gradient steps in one of the rounds, of `iterations` in all.
+constexpr int steps_of_round(int iterations, int round) {
+  return iterations * (round + 1) / kRounds - iterations * round / kRounds;
+}
+
+// Neighbours whose flow is this close to the patch's own, in pixels, are not tried: descent covers that.
+constexpr float kSameFlow = 0.4F;
+
+// Steps follow a mixture of both images' gradients. The current one's alone leaves an error away from whole
+// pixels of shift, because reading the past between its pixels blurs it; the past one's errs the other way.
+constexpr float kPastGradient = 0.25F;
+constexpr float kCurrentGradient = 1.F - kPastGradient;
+
+// A step may raise the cost by this factor: where the mixed gradient vanishes is not exactly where the cost
+// is lowest, and who stops short of it keeps the coarser level's error, which neighbours share.
+constexpr float kTolerance = 1.05F;
+
 // --- Gauss-Newton on one patch ---
 
 // Where a patch of the current image lies in the past one: moved by (u, v). `cost` is the sum of squared
 // differences less their mean (a change of brightness costs nothing), (du, dv) the step that the linearised
-// cost asks for next; zero where the search has ended.
+// cost asks for next; zero where the search has ended. `moved`: the last round of the search changed (u, v).
 struct PatchFlow {
   float u, v;
   float cost;
   float du, dv;
+  bool moved = true;
 };
 
 // Sums over the `count` pixels of a patch that the past image shows: d = past - current, (gx, gy) the
@@ -106,6 +128,9 @@ STPL_RT_INLINE PatchFlow assess(float u, float v, const PatchSums& sums, const I
   const float shorten = length > 1.F ? 1.F / length : 1.F;
   return {u, v, share * share * (sums.dd - mean * sums.d), shorten * du, shorten * dv};
 }
+STPL_RT_INLINE bool is_same_flow(const PatchFlow& one, const PatchFlow& other) {
+  return one.u == other.u && one.v == other.v;
+}
 STPL_RT_INLINE bool is_lost(const PatchFlow& flow) { return flow.cost >= kLostCost; }
 
 // Steps shorter than this, in pixels of the level, are not worth a look.
@@ -133,9 +158,24 @@ struct Smoothing {
     total += weight;
   }
   [[nodiscard]] STPL_RT_INLINE PatchFlow smoothed(const PatchFlow& own) const {
-    return {own.u + du / total, own.v + dv / total, own.cost, own.du, own.dv};
+    return {own.u + du / total, own.v + dv / total, own.cost, own.du, own.dv, own.moved};
   }
 };
+
+// The patch at `column` and `row` of a grid less the scatter of the estimates around it.
+STPL_RT_INLINE PatchFlow smoothed_patch(const PatchFlow* in, int column, int row, int columns, int rows) {
+  const PatchFlow* const at = in + row * columns + column;
+  const bool across = column > 0 && column < columns - 1;
+  const bool down = row > 0 && row < rows - 1;
+  Smoothing sum;
+  if (across) sum.add_pair(at[0], at[-1], at[1]);
+  if (down) sum.add_pair(at[0], at[-columns], at[columns]);
+  if (across && down) {
+    sum.add_pair(at[0], at[-columns - 1], at[columns + 1]);
+    sum.add_pair(at[0], at[-columns + 1], at[columns - 1]);
+  }
+  return sum.smoothed(at[0]);
+}
 
 // --- Densification ---
 
@@ -145,6 +185,21 @@ STPL_RT_INLINE float window(int i, int size) {
   constexpr float kWidth = 1.25F;  // 1 is a tent that is zero just outside the patch
   const float from_center = static_cast<float>(2 * i + 1 - size);
   return kWidth * static_cast<float>(size) - (from_center < 0.F ? -from_center : from_center);
+}
+
+// --- From a level to the full grid ---
+
+// Pixel r of a cell of `scale` pixels is `left` of the cell before, `own` of its own and `right` of the one
+// after, of flow in the cells' pixels: the weights sum to `scale`.
+struct CellWeight {
+  float left, own, right;
+};
+STPL_RT_INLINE CellWeight cell_weight(int r, int scale) {
+  const float factor = static_cast<float>(scale);
+  const float offset = (static_cast<float>(r) + 0.5F) / factor - 0.5F;
+  const float left = offset < 0.F ? -offset * factor : 0.F;
+  const float right = offset > 0.F ? offset * factor : 0.F;
+  return {left, factor - left - right, right};
 }
 
 }  // namespace stpl_rt

@@ -1,26 +1,19 @@
 #include "flow/patch_search.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "flow/lanes.h"
 
 namespace stpl_rt {
 namespace {
 
-// Neighbours whose flow is this close to the patch's own, in pixels, are not tried: descent covers that.
-constexpr float kSameFlow = 0.1F;
-
-// Steps follow a mixture of both images' gradients. The current one's alone leaves an error away from whole
-// pixels of shift, because reading the past between its pixels blurs it; the past one's errs the other way.
-constexpr float kPastGradient = 0.25F;
-constexpr float kCurrentGradient = 1.F - kPastGradient;
-
 // What stays the same over all looks at one patch of the current image. The gradient lacks its mean.
 struct Patch {
   Float8 value[kMaxPatchSize * kMaxPatchSize / kLanes];
   Float8 gradient_x[kMaxPatchSize * kMaxPatchSize / kLanes];
   Float8 gradient_y[kMaxPatchSize * kMaxPatchSize / kLanes];
-  InverseHessian inverse;
+  InverseHessian inverse = {};
   float count;
   int x, y;
 };
@@ -43,7 +36,6 @@ STPL_RT_INLINE void take_gradients(const PatchGrid& grid, int size, Patch& patch
       load(at - stride, above);
       load(at + stride, below);
       const int i = j * blocks + b;
-      load(at, patch.value[i]);
       patch.gradient_x[i] = 0.5F * (right - left);
       patch.gradient_y[i] = 0.5F * (below - above);
       if (size % kLanes != 0) {
@@ -58,7 +50,6 @@ STPL_RT_INLINE void take_gradients(const PatchGrid& grid, int size, Patch& patch
   }
   float sums[4];
   sum_lanes(sum_x, sum_y, sum_x, sum_y, sums);
-  patch.count = static_cast<float>(size * size);
   const float mean_x = sums[0] / patch.count;
   const float mean_y = sums[1] / patch.count;
   for (int i = 0; i < size * blocks; ++i) {
@@ -94,13 +85,19 @@ STPL_RT_INLINE void visible_lanes(int block, int size, float first, int extent, 
   }
 }
 
+// What a look is for: the cost alone, or the next step as well.
+enum class Wanted : std::uint8_t { cost, step };
+
 // The sums of PatchSums, lane by lane.
 struct LaneSums {
   Float8 d = {}, dd = {}, gx = {}, gy = {}, gx_d = {}, gy_d = {}, count = {};
 
-  STPL_RT_INLINE void add(const Float8& difference, const Float8& gradient_x, const Float8& gradient_y) {
+  STPL_RT_INLINE void add(const Float8& difference) {
     d += difference;
     dd += difference * difference;
+  }
+  STPL_RT_INLINE void add_gradient(const Float8& difference, const Float8& gradient_x,
+                                   const Float8& gradient_y) {
     gx += gradient_x;
     gy += gradient_y;
     gx_d += gradient_x * difference;
@@ -112,11 +109,16 @@ struct LaneSums {
     sum_lanes(gx, gy, count, count, others);
     return {sums[0], sums[1], others[0], others[1], sums[2], sums[3], others[2]};
   }
+  [[nodiscard]] STPL_RT_INLINE PatchSums total_cost() const {
+    float sums[4];
+    sum_lanes(d, dd, count, count, sums);
+    return {sums[0], sums[1], 0.F, 0.F, 0.F, 0.F, sums[2]};
+  }
 };
 
 // `masked`: leaves out what lies outside the past image or the patch.
-STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, bool masked, const Patch& patch,
-                                 const LinearTap& column, const LinearTap& row) {
+STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, bool masked, Wanted wanted,
+                                 const Patch& patch, const LinearTap& column, const LinearTap& row) {
   const int blocks = (size + kLanes - 1) / kLanes;
   LaneSums sums;
   for (int b = 0; b < blocks; ++b) {
@@ -137,26 +139,31 @@ STPL_RT_INLINE PatchSums compare(const PatchGrid& grid, int size, bool masked, c
       const Float8 past_gx = upper_slope + row.weight * (lower_slope - upper_slope);
       const int i = j * blocks + b;
       Float8 d = upper + row.weight * past_gy - patch.value[i];
-      Float8 gx = kCurrentGradient * patch.gradient_x[i] + kPastGradient * past_gx;
-      Float8 gy = kCurrentGradient * patch.gradient_y[i] + kPastGradient * past_gy;
       upper = lower;
       upper_slope = lower_slope;
       if (masked) {
         if (!is_inside(position(row) + static_cast<float>(j), grid.past.height)) continue;
         d *= mask;
-        gx *= mask;
-        gy *= mask;
         sums.count += mask;
       }
-      sums.add(d, gx, gy);
+      sums.add(d);
+      if (wanted == Wanted::cost) continue;
+      Float8 gx = kCurrentGradient * patch.gradient_x[i] + kPastGradient * past_gx;
+      Float8 gy = kCurrentGradient * patch.gradient_y[i] + kPastGradient * past_gy;
+      if (masked) {
+        gx *= mask;
+        gy *= mask;
+      }
+      sums.add_gradient(d, gx, gy);
     }
   }
-  PatchSums total = sums.total();
+  PatchSums total = wanted == Wanted::cost ? sums.total_cost() : sums.total();
   if (!masked) total.count = patch.count;
   return total;
 }
 
-STPL_RT_INLINE PatchFlow look(const PatchGrid& grid, int size, const Patch& patch, float u, float v) {
+STPL_RT_INLINE PatchFlow look(const PatchGrid& grid, int size, Wanted wanted, const Patch& patch, float u,
+                              float v) {
   const LinearTap column = bordered_tap(static_cast<float>(patch.x) + u, grid.past.width, grid.border);
   const LinearTap row = bordered_tap(static_cast<float>(patch.y) + v, grid.past.height, grid.border);
   const float last = static_cast<float>(size - 1);
@@ -164,21 +171,21 @@ STPL_RT_INLINE PatchFlow look(const PatchGrid& grid, int size, const Patch& patc
                      is_inside(position(column) + last, grid.past.width) &&
                      is_inside(position(row), grid.past.height) &&
                      is_inside(position(row) + last, grid.past.height);
-  const PatchSums sums =
-      whole ? compare(grid, size, false, patch, column, row) : compare(grid, size, true, patch, column, row);
+  const PatchSums sums = whole ? compare(grid, size, false, wanted, patch, column, row)
+                               : compare(grid, size, true, wanted, patch, column, row);
   return assess(u, v, sums, patch.inverse, patch.count);
 }
 
-STPL_RT_INLINE void prepare(const PatchGrid& grid, int size, int column, int row, Patch& patch) {
+// Makes `patch` that of `column` and `row`: its values, which is all that a look at the cost needs.
+STPL_RT_INLINE void place(const PatchGrid& grid, int size, int column, int row, Patch& patch) {
+  const int blocks = (size + kLanes - 1) / kLanes;
   patch.x = patch_origin(column, grid.current.width, size, grid.stride);
   patch.y = patch_origin(row, grid.current.height, size, grid.stride);
-  take_gradients(grid, size, patch);
-  take_hessian(size, patch);
+  patch.count = static_cast<float>(size * size);
+  for (int i = 0; i < size * blocks; ++i) {
+    load(grid.current.row(patch.y + i / blocks) + patch.x + i % blocks * kLanes, patch.value[i]);
+  }
 }
-
-// A step may raise the cost by this factor: where the mixed gradient vanishes is not exactly where the cost
-// is lowest, and who stops short of it keeps the coarser level's error, which neighbours share.
-constexpr float kTolerance = 1.05F;
 
 // Steps while the cost does not rise. Whoever strays by more than a patch has lost the structure: back to the
 // start.
@@ -186,7 +193,7 @@ STPL_RT_INLINE PatchFlow descend(const PatchGrid& grid, int size, const Patch& p
                                  int steps) {
   PatchFlow best = start;
   for (int i = 0; i < steps && !is_negligible(best.du, best.dv); ++i) {
-    const PatchFlow next = look(grid, size, patch, best.u + best.du, best.v + best.dv);
+    const PatchFlow next = look(grid, size, Wanted::step, patch, best.u + best.du, best.v + best.dv);
     if (!(next.cost < kTolerance * best.cost)) {
       best.du = best.dv = 0.F;
       break;
@@ -217,7 +224,9 @@ STPL_RT_INLINE void start_sized(const PatchGrid& grid, int size, const CoarserFl
   Patch patch;
   for (int row = begin; row < end; ++row) {
     for (int column = 0; column < columns; ++column) {
-      prepare(grid, size, column, row, patch);
+      place(grid, size, column, row, patch);
+      take_gradients(grid, size, patch);
+      take_hessian(size, patch);
       float u = 0.F, v = 0.F;
       if (!coarser.dx.empty()) {
         const float x = static_cast<float>(patch.x) + half;
@@ -225,35 +234,53 @@ STPL_RT_INLINE void start_sized(const PatchGrid& grid, int size, const CoarserFl
         u = 2.F * read_coarser(coarser.dx, x, y);
         v = 2.F * read_coarser(coarser.dy, x, y);
       }
-      const PatchFlow start = look(grid, size, patch, u, v);
+      const PatchFlow start = look(grid, size, Wanted::step, patch, u, v);
       out[row * columns + column] = descend(grid, size, patch, start, steps);
     }
   }
 }
 
+// The best of a patch's own flow and its neighbours'. Left out are those that stayed in the last round, who
+// were looked at before and refused, and those that say the same. Looks at the patch's values alone.
+STPL_RT_INLINE PatchFlow best_around(const PatchGrid& grid, int size, const PatchFlow* in, int column,
+                                     int row, const Patch& patch) {
+  const int columns = grid.columns();
+  const PatchFlow& own = in[row * columns + column];
+  PatchFlow best = own;
+  for (int y = std::max(row - 1, 0); y <= std::min(row + 1, grid.rows() - 1); ++y) {
+    for (int x = std::max(column - 1, 0); x <= std::min(column + 1, columns - 1); ++x) {
+      const PatchFlow& other = in[y * columns + x];
+      if (!other.moved || !farther_than(other.u - own.u, other.v - own.v, kSameFlow)) continue;
+      const PatchFlow found = look(grid, size, Wanted::cost, patch, other.u, other.v);
+      if (found.cost < best.cost) best = found;
+    }
+  }
+  return best;
+}
+
+STPL_RT_INLINE PatchFlow improved(const PatchGrid& grid, int size, const PatchFlow* in, int column, int row,
+                                  int steps, Patch& patch) {
+  const PatchFlow& own = in[row * grid.columns() + column];
+  if (is_lost(own)) return own;
+  place(grid, size, column, row, patch);
+  PatchFlow best = best_around(grid, size, in, column, row, patch);
+  if (is_same_flow(best, own) && is_negligible(own.du, own.dv)) return own;
+  take_gradients(grid, size, patch);
+  take_hessian(size, patch);
+  if (!is_same_flow(best, own)) best = look(grid, size, Wanted::step, patch, best.u, best.v);
+  return descend(grid, size, patch, best, steps);
+}
+
 STPL_RT_INLINE void improve_sized(const PatchGrid& grid, int size, const PatchFlow* in, int steps, int begin,
                                   int end, PatchFlow* out) {
   const int columns = grid.columns();
-  const int rows = grid.rows();
   Patch patch;
   for (int row = begin; row < end; ++row) {
     for (int column = 0; column < columns; ++column) {
-      const PatchFlow own = in[row * columns + column];
-      PatchFlow best = own;
-      if (is_lost(own)) {
-        out[row * columns + column] = own;
-        continue;
-      }
-      prepare(grid, size, column, row, patch);
-      for (int y = std::max(row - 1, 0); y <= std::min(row + 1, rows - 1); ++y) {
-        for (int x = std::max(column - 1, 0); x <= std::min(column + 1, columns - 1); ++x) {
-          const PatchFlow& other = in[y * columns + x];
-          if (!farther_than(other.u - own.u, other.v - own.v, kSameFlow)) continue;
-          const PatchFlow found = look(grid, size, patch, other.u, other.v);
-          if (found.cost < best.cost) best = found;
-        }
-      }
-      out[row * columns + column] = descend(grid, size, patch, best, steps);
+      const PatchFlow& own = in[row * columns + column];
+      PatchFlow& result = out[row * columns + column];
+      result = improved(grid, size, in, column, row, steps, patch);
+      result.moved = !is_same_flow(result, own);
     }
   }
 }
@@ -286,17 +313,7 @@ void smooth_patches(const PatchGrid& grid, const PatchFlow* in, int begin, int e
   const int rows = grid.rows();
   for (int row = begin; row < end; ++row) {
     for (int column = 0; column < columns; ++column) {
-      const int at = row * columns + column;
-      const bool across = column > 0 && column < columns - 1;
-      const bool down = row > 0 && row < rows - 1;
-      Smoothing sum;
-      if (across) sum.add_pair(in[at], in[at - 1], in[at + 1]);
-      if (down) sum.add_pair(in[at], in[at - columns], in[at + columns]);
-      if (across && down) {
-        sum.add_pair(in[at], in[at - columns - 1], in[at + columns + 1]);
-        sum.add_pair(in[at], in[at - columns + 1], in[at + columns - 1]);
-      }
-      out[at] = sum.smoothed(in[at]);
+      out[row * columns + column] = smoothed_patch(in, column, row, columns, rows);
     }
   }
 }

@@ -16,8 +16,8 @@ struct PatchGrid {
   int size;
   int stride;
 
-  [[nodiscard]] int columns() const { return patch_count(current.width, size, stride); }
-  [[nodiscard]] int rows() const { return patch_count(current.height, size, stride); }
+  [[nodiscard]] STPL_RT_INLINE int columns() const { return patch_count(current.width, size, stride); }
+  [[nodiscard]] STPL_RT_INLINE int rows() const { return patch_count(current.height, size, stride); }
 };
 
 // The flow of the level above, to start from; empty views: start from zero.

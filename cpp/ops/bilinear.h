@@ -28,4 +28,19 @@ STPL_RT_INLINE LinearTap linear_tap(float x, int n) {
 
 STPL_RT_INLINE float mix(float a, float b, float weight) { return a * (1.F - weight) + b * weight; }
 
+// The same read of two axes as one weighted sum: what many values at one place share.
+struct BilinearWeights {
+  float upper_left, upper_right, lower_left, lower_right;
+};
+
+STPL_RT_INLINE BilinearWeights bilinear_weights(float wx, float wy) {
+  return {(1.F - wx) * (1.F - wy), wx * (1.F - wy), (1.F - wx) * wy, wx * wy};
+}
+
+STPL_RT_INLINE float blend(float upper_left, float upper_right, float lower_left, float lower_right,
+                           const BilinearWeights& weights) {
+  return upper_left * weights.upper_left + upper_right * weights.upper_right +
+         lower_left * weights.lower_left + lower_right * weights.lower_right;
+}
+
 }  // namespace stpl_rt

@@ -49,33 +49,9 @@ void scale_row(const float* row, float scale, int width, float* out) {
   for (int x = 0; x < width; ++x) out[x] = row[x] * scale;
 }
 
-// One axis of the way from a pixel of our grid to one of a grid that covers the frame.
-struct GridMap {
-  GridMap(int n_grid, int n_input, int content_begin, int n_content, int n_flow)
-      : to_input(map_edges(n_grid, n_input)),
-        to_flow(map_edges(n_content, n_flow)),
-        vector_scale(static_cast<float>(n_content) / static_cast<float>(n_flow) * static_cast<float>(n_grid) /
-                     static_cast<float>(n_input)) {
-    to_flow.offset -= static_cast<float>(content_begin) * to_flow.scale;
-  }
-  AxisMap to_input;
-  AxisMap to_flow;
-  float vector_scale;
-};
-
 struct FlowRows {
   explicit FlowRows(const FlowView& flow)
-      : data(flow.data),
-        height(flow.height),
-        stride(flow.stride != 0 ? flow.stride : std::ptrdiff_t{2} * flow.width) {
-    if (flow.data == nullptr || flow.width < 1 || flow.height < 1 ||
-        std::abs(stride) < std::ptrdiff_t{2} * flow.width) {
-      throw Error(ErrorCode::invalid_argument,
-                  "flow: expected data of at least 1x1 and rows of at least 2 * width, found " +
-                      std::to_string(flow.width) + "x" + std::to_string(flow.height) + ", stride " +
-                      std::to_string(stride));
-    }
-  }
+      : data(flow.data), height(flow.height), stride(checked_stride(flow)) {}
   [[nodiscard]] const float* row(int y) const { return data + y * stride; }
   const float* data;
   int height;
@@ -83,6 +59,18 @@ struct FlowRows {
 };
 
 }  // namespace
+
+std::ptrdiff_t checked_stride(const FlowView& flow) {
+  const std::ptrdiff_t stride = flow.stride != 0 ? flow.stride : std::ptrdiff_t{2} * flow.width;
+  if (flow.data != nullptr && flow.width >= 1 && flow.height >= 1 &&
+      std::abs(stride) >= std::ptrdiff_t{2} * flow.width) {
+    return stride;
+  }
+  throw Error(ErrorCode::invalid_argument,
+              "flow: expected data of at least 1x1 and rows of at least 2 * width, found " +
+                  std::to_string(flow.width) + "x" + std::to_string(flow.height) + ", stride " +
+                  std::to_string(stride));
+}
 
 void read_flow(const FlowView& flow, Size frame, const InputSpec& spec, FlowField& out, ThreadPool& pool) {
   const FlowRows source(flow);
@@ -95,8 +83,8 @@ void read_flow(const FlowView& flow, Size frame, const InputSpec& spec, FlowFiel
     });
     return;
   }
-  const GridMap map_x(out.width(), spec.width, content.x, content.width, flow.width);
-  const GridMap map_y(out.height(), spec.height, content.y, content.height, flow.height);
+  const FrameGridMap map_x(out.width(), spec.width, content.x, content.width, flow.width);
+  const FrameGridMap map_y(out.height(), spec.height, content.y, content.height, flow.height);
   static thread_local RowTaps columns_of_caller;
   RowTaps& columns = columns_of_caller;
   columns.build(map_x.to_input, map_x.to_flow, out.width(), flow.width);

@@ -4,6 +4,7 @@
 #include <stpl_rt/bundle.h>
 #include <stpl_rt/flow.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "core/image.h"
@@ -31,6 +32,9 @@ struct FlowField {
   [[nodiscard]] Size size() const noexcept { return dx.size(); }
 };
 
+// Floats from one row to the next. Throws Error(invalid_argument) for a view that cannot be read.
+std::ptrdiff_t checked_stride(const FlowView& flow);
+
 // Flow from elsewhere, given on a grid that covers the frame, resampled bilinearly onto `out` (sized by the
 // caller), which covers the network's input; vectors are rescaled per axis. Equal grids: a plain copy.
 // Throws Error(invalid_argument) for a view that cannot be read.
@@ -51,5 +55,10 @@ void compose(const FlowField& latest, const FlowField& past, FlowField& out, Thr
 void validity(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
               const FlowField& latest, ImageView<const float> past_validity, const FlowField& composed,
               Image<float>& out, ThreadPool& pool);
+
+// The forward-backward check: lowers `validity` where following `latest` (t → t-1) and from there `back`
+// (t-1 → t) does not lead back to the pixel, as where it was hidden, or the search went astray. All of one
+// size.
+void check_return(const FlowField& latest, const FlowField& back, Image<float>& validity, ThreadPool& pool);
 
 }  // namespace stpl_rt

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <string>
 
 #include "core/simd.h"
 
@@ -22,5 +23,12 @@ std::size_t count_not_finite(std::span<const float> values) {
 }
 
 bool all_finite(std::span<const float> values) { return count_not_finite(values) == 0; }
+
+Error not_finite_error(std::size_t found, std::size_t size) {
+  return {ErrorCode::engine,
+          "the network's logits hold " + std::to_string(found) + " of " + std::to_string(size) +
+              " values that are not finite (NaN or infinite); expected numbers: try precision \"f32\", or "
+              "check the exported network"};
+}
 
 }  // namespace stpl_rt

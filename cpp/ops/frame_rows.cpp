@@ -4,7 +4,7 @@
 
 #include "core/simd.h"
 #include "ops/preprocess.h"
-#include "ops/yuv.h"
+#include "ops/yuv_row.h"
 
 namespace stpl_rt {
 namespace {
@@ -54,19 +54,13 @@ void check_chroma(const Frame& frame) {
   }
 }
 
-// Chroma is repeated, not interpolated, as OpenCV does and as decoders' own converters do by default.
 STPL_RT_MULTIVERSION
 void convert_row(const std::uint8_t* luma, const std::uint8_t* cb, const std::uint8_t* cr, int chroma_step,
                  YuvWeights w, int width, std::uint8_t* out) {
-#pragma omp simd
-  for (int x = 0; x < width; ++x) {
-    const int at = (x >> 1) * chroma_step;
-    const int bright = w.scale * (luma[x] - w.black);
-    const int u = cb[at] - 128;
-    const int v = cr[at] - 128;
-    out[3 * x] = static_cast<std::uint8_t>(yuv_byte(bright + w.red_cr * v));
-    out[3 * x + 1] = static_cast<std::uint8_t>(yuv_byte(bright + w.green_cb * u + w.green_cr * v));
-    out[3 * x + 2] = static_cast<std::uint8_t>(yuv_byte(bright + w.blue_cb * u));
+  if (chroma_step == 2) {
+    yuv_pairs_to_rgb(luma, cb, cr, 2, w, width, out);
+  } else {
+    yuv_pairs_to_rgb(luma, cb, cr, 1, w, width, out);
   }
 }
 

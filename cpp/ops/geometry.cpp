@@ -60,6 +60,14 @@ Geometry make_logits_geometry(const Geometry& frame) {
   return g;
 }
 
+FrameGridMap::FrameGridMap(int n_grid, int n_input, int content_begin, int n_content, int n_flow)
+    : to_input(map_edges(n_grid, n_input)),
+      to_flow(map_edges(n_content, n_flow)),
+      vector_scale(static_cast<float>(n_content) / static_cast<float>(n_flow) * static_cast<float>(n_grid) /
+                   static_cast<float>(n_input)) {
+  to_flow.offset -= static_cast<float>(content_begin) * to_flow.scale;
+}
+
 FlowGeometry make_flow_geometry(Size input, Size flow) {
   return {map_edges(input.width, flow.width), map_edges(input.height, flow.height),
           static_cast<float>(input.width) / static_cast<float>(flow.width),

@@ -58,4 +58,13 @@ struct FlowGeometry {
 
 FlowGeometry make_flow_geometry(Size input, Size flow);
 
+// One axis of the way from a pixel of a grid that covers the input to one of a grid that covers the frame,
+// which fills n_content pixels of the input from content_begin on.
+struct FrameGridMap {
+  FrameGridMap(int n_grid, int n_input, int content_begin, int n_content, int n_flow);
+  AxisMap to_input;
+  AxisMap to_flow;
+  float vector_scale;  // flow vectors times this are in pixels of the first grid
+};
+
 }  // namespace stpl_rt

@@ -83,23 +83,19 @@ void resample_rows(const FrameRows& frame, const AxisTaps& columns, const AxisTa
   }
 }
 
-// Grid pixel → source pixel of one axis: grid and input share their edges; the content lies inside the input.
-ResampleMap map_to_source(int n_grid, int n_input, int content_begin, int n_content, int n_source) {
-  const double to_source = static_cast<double>(n_source) / n_content;
-  const double scale = static_cast<double>(n_input) / n_grid * to_source;
-  return {scale, 0.5 * scale - content_begin * to_source - 0.5};
-}
-
 }  // namespace
+
+void check_luma(const InputSpec& spec, Size grid) {
+  if (grid.width >= 1 && grid.height >= 1 && spec.width >= 1 && spec.height >= 1) return;
+  throw Error(ErrorCode::invalid_argument,
+              "luma: expected an input and a grid of at least 1x1, found " + std::to_string(spec.width) +
+                  "x" + std::to_string(spec.height) + " and " + std::to_string(grid.width) + "x" +
+                  std::to_string(grid.height));
+}
 
 void luma(const Frame& frame, const InputSpec& spec, ImageView<std::uint8_t> out, ThreadPool& pool) {
   const FrameRows source(frame);
-  if (out.empty() || out.width < 1 || out.height < 1 || spec.width < 1 || spec.height < 1) {
-    throw Error(ErrorCode::invalid_argument,
-                "luma: expected an input and a grid of at least 1x1, found " + std::to_string(spec.width) +
-                    "x" + std::to_string(spec.height) + " and " + std::to_string(out.width) + "x" +
-                    std::to_string(out.height));
-  }
+  check_luma(spec, out.empty() ? Size{} : out.size());
   const Rect content = content_rect({frame.width, frame.height}, spec);
   const bool covered = content.width == spec.width && content.height == spec.height;
   if (covered && out.width == frame.width && out.height == frame.height) {
@@ -115,9 +111,9 @@ void luma(const Frame& frame, const InputSpec& spec, ImageView<std::uint8_t> out
   }
   static thread_local AxisTaps columns;
   static thread_local AxisTaps rows;
-  columns.build(map_to_source(out.width, spec.width, content.x, content.width, frame.width), out.width,
+  columns.build(grid_to_source(out.width, spec.width, content.x, content.width, frame.width), out.width,
                 frame.width, true);
-  rows.build(map_to_source(out.height, spec.height, content.y, content.height, frame.height), out.height,
+  rows.build(grid_to_source(out.height, spec.height, content.y, content.height, frame.height), out.height,
              frame.height, true);
   pool.parallel_for(out.height, 8, [&columns = columns, &rows = rows, &source, &out](int begin, int end) {
     resample_rows(source, columns, rows, out, begin, end);

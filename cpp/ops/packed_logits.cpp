@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -21,6 +22,42 @@ void pack_row(const float* row, std::ptrdiff_t plane, int classes, int width, in
   }
 }
 
+constexpr int kBlock = 64;  // pixels whose best class is kept at a time
+
+// The lowest class of the largest logit of each pixel of a row; planes `plane` apart.
+STPL_RT_MULTIVERSION
+void label_row(const float* row, std::ptrdiff_t plane, int classes, int width, std::uint8_t* labels) {
+  for (int first = 0; first < width; first += kBlock) {
+    const int count = std::min(kBlock, width - first);
+    float best[kBlock];
+    int label[kBlock];
+    std::copy_n(row + first, count, best);
+    std::fill_n(label, count, 0);
+    for (int c = 1; c < classes; ++c) {
+      const float* value = row + c * plane + first;
+#pragma omp simd
+      for (int i = 0; i < count; ++i) {
+        const int candidate = value[i] > best[i] ? c : 0;  // classes only go up: the maximum selects
+        label[i] = candidate > label[i] ? candidate : label[i];
+        best[i] = value[i] > best[i] ? value[i] : best[i];
+      }
+    }
+    for (int i = 0; i < count; ++i) labels[first + i] = static_cast<std::uint8_t>(label[i]);
+  }
+}
+
+// The cells between two rows of labels.
+STPL_RT_MULTIVERSION
+void cell_row(const std::uint8_t* upper, const std::uint8_t* lower, int width, std::uint8_t* cells) {
+#pragma omp simd
+  for (int x = 0; x < width - 1; ++x) {
+    const int here = upper[x];
+    const bool same = (here == upper[x + 1]) & (here == lower[x]) & (here == lower[x + 1]);
+    cells[x] = static_cast<std::uint8_t>(same ? here : PackedLogits::kUndecided);
+  }
+  cells[width - 1] = upper[width - 1] == lower[width - 1] ? upper[width - 1] : PackedLogits::kUndecided;
+}
+
 }  // namespace
 
 void PackedLogits::assign(const LogitsView& logits, ThreadPool& pool) {
@@ -40,6 +77,25 @@ void PackedLogits::assign(const LogitsView& logits, ThreadPool& pool) {
     for (int y = begin; y < end; ++y) {
       const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(y) * logits.width;
       pack_row(logits.data + row, plane, classes_, logits.width, padded_, buffer_.data() + row * padded_);
+    }
+  });
+  decide_cells(logits, pool);
+}
+
+void PackedLogits::decide_cells(const LogitsView& logits, ThreadPool& pool) {
+  const std::ptrdiff_t width = logits.width;
+  const std::ptrdiff_t plane = width * logits.height;
+  cells_.reserve(static_cast<std::size_t>(plane));
+  labels_.reserve(static_cast<std::size_t>(plane));
+  pool.parallel_for(logits.height, 8, [&](int begin, int end) {
+    for (int y = begin; y < end; ++y) {
+      label_row(logits.data + y * width, plane, logits.classes, logits.width, labels_.data() + y * width);
+    }
+  });
+  pool.parallel_for(logits.height, 32, [&](int begin, int end) {
+    for (int y = begin; y < end; ++y) {
+      const std::uint8_t* upper = labels_.data() + y * width;
+      cell_row(upper, y + 1 < logits.height ? upper + width : upper, logits.width, cells_.data() + y * width);
     }
   });
 }

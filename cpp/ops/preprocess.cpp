@@ -29,19 +29,6 @@ Planes make_planes(const InputSpec& spec) {
   return planes;
 }
 
-void check_spec(const InputSpec& spec) {
-  const auto refuse = [](const std::string& text) {
-    throw Error(ErrorCode::invalid_argument, "input: " + text);
-  };
-  if (spec.width < 1 || spec.height < 1) {
-    refuse("expected a size of at least 1x1, found " + std::to_string(spec.width) + "x" +
-           std::to_string(spec.height));
-  }
-  for (const float std : spec.std) {
-    if (!(std > 0)) refuse("expected std > 0, found " + std::to_string(std));
-  }
-}
-
 STPL_RT_MULTIVERSION
 void normalize_bytes(const std::uint8_t* pixels, int channels, float mean, float inverse_std, int n,
                      float* out) {
@@ -192,16 +179,24 @@ void resample_rows(const Resampling& r, int begin, int end) {
   }
 }
 
-ResampleMap map_to_source(int n_content, int n_source) {
-  const double scale = static_cast<double>(n_source) / n_content;
-  return {scale, 0.5 * scale - 0.5};
-}
-
 }  // namespace
+
+void check_input(const InputSpec& spec) {
+  const auto refuse = [](const std::string& text) {
+    throw Error(ErrorCode::invalid_argument, "input: " + text);
+  };
+  if (spec.width < 1 || spec.height < 1) {
+    refuse("expected a size of at least 1x1, found " + std::to_string(spec.width) + "x" +
+           std::to_string(spec.height));
+  }
+  for (const float std : spec.std) {
+    if (!(std > 0)) refuse("expected std > 0, found " + std::to_string(std));
+  }
+}
 
 void preprocess(const Frame& frame, const InputSpec& spec, float* out, ThreadPool& pool) {
   const FrameRows source(frame);
-  check_spec(spec);
+  check_input(spec);
   const Planes planes = make_planes(spec);
   const Rect content = content_rect({frame.width, frame.height}, spec);
   const Target target{out, spec.width, spec.height, content};
@@ -213,8 +208,8 @@ void preprocess(const Frame& frame, const InputSpec& spec, float* out, ThreadPoo
   static thread_local AxisTaps columns;
   static thread_local AxisTaps rows;
   const bool area = spec.filter == ResizeFilter::area;
-  columns.build(map_to_source(content.width, frame.width), content.width, frame.width, area);
-  rows.build(map_to_source(content.height, frame.height), content.height, frame.height, area);
+  columns.build(content_to_source(content.width, frame.width), content.width, frame.width, area);
+  rows.build(content_to_source(content.height, frame.height), content.height, frame.height, area);
   const Resampling resampling{source, spec, planes, target, columns, rows};
   pool.parallel_for(content.height, 8, [&](int begin, int end) { resample_rows(resampling, begin, end); });
 }

@@ -23,12 +23,17 @@ STPL_RT_INLINE int luma256(int red, int green, int blue) { return 77 * red + 150
 
 // Throws Error(invalid_argument) unless the frame can be read: data, a size, a stride at least a row long.
 void check_frame(const Frame& frame);
+// Throws Error(invalid_argument) unless something can be made of it: a size, std > 0.
+void check_input(const InputSpec& spec);
 
 // Look-up table on the bytes, resize, normalise. `out` takes 3 dense planes of spec.height * spec.width in
 // spec.color_order; letterbox padding is 0 (the mean). Bilinear samples at half-pixel centres without
 // antialiasing (torch interpolate, align_corners=False); area averages boxes on axes that shrink and is
 // bilinear on the others. A frame of the content's size is not resampled.
 void preprocess(const Frame& frame, const InputSpec& spec, float* out, ThreadPool& pool);
+
+// Throws Error(invalid_argument) for an input or a grid without pixels.
+void check_luma(const InputSpec& spec, Size grid);
 
 // Luma of the uncalibrated frame on a grid that covers the same extent as the network's input, with area
 // averaging where it shrinks. Letterbox padding repeats the frame's border: a hard edge would hold the flow.

@@ -32,6 +32,17 @@ void resample_tap(const float* row, int channels, const int* first, const float*
 
 }  // namespace
 
+ResampleMap content_to_source(int n_content, int n_source) {
+  const double scale = static_cast<double>(n_source) / n_content;
+  return {scale, 0.5 * scale - 0.5};
+}
+
+ResampleMap grid_to_source(int n_grid, int n_input, int content_begin, int n_content, int n_source) {
+  const double to_source = static_cast<double>(n_source) / n_content;
+  const double scale = static_cast<double>(n_input) / n_grid * to_source;
+  return {scale, 0.5 * scale - content_begin * to_source - 0.5};
+}
+
 void AxisTaps::build(ResampleMap map, int n_out, int n_in, bool area) {
   area = area && map.scale > 1;
   if (map == map_ && n_out == n_out_ && n_in == n_in_ && area == area_) return;

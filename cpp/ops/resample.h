@@ -15,6 +15,12 @@ struct ResampleMap {
   friend bool operator==(const ResampleMap&, const ResampleMap&) = default;
 };
 
+// Pixel of what the whole source is resized to → source pixel.
+ResampleMap content_to_source(int n_content, int n_source);
+// Pixel of a grid that covers the network's input, of whose n_input pixels the source fills n_content from
+// content_begin on → source pixel.
+ResampleMap grid_to_source(int n_grid, int n_input, int content_begin, int n_content, int n_source);
+
 // One axis. Each output reads count() neighbouring source elements from first(i) on; weights are
 // kept tap by tap (weights(t)[i]), so that loops over outputs vectorise.
 class AxisTaps {

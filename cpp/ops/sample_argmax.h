@@ -26,6 +26,10 @@ class PackedLogits {
   void assign(const LogitsView& logits, ThreadPool& pool);
 
   [[nodiscard]] const float* data() const noexcept { return buffer_.data(); }
+  // One byte a pixel: the largest class of it, its right, its lower and its lower right neighbour, if it is
+  // the same of all four: then it is the largest of any bilinear read between them. Else kUndecided.
+  [[nodiscard]] const std::uint8_t* cells() const noexcept { return cells_.data(); }
+  static constexpr std::uint8_t kUndecided = 255;
   [[nodiscard]] int classes() const noexcept { return classes_; }
   // A multiple of 16. The lanes past the last class repeat class 0, so they can never win.
   [[nodiscard]] int padded_classes() const noexcept { return padded_; }
@@ -33,7 +37,11 @@ class PackedLogits {
   [[nodiscard]] bool empty() const noexcept { return classes_ == 0; }
 
  private:
+  void decide_cells(const LogitsView& logits, ThreadPool& pool);
+
   AlignedBuffer<float> buffer_;
+  AlignedBuffer<std::uint8_t> cells_;
+  AlignedBuffer<std::uint8_t> labels_;  // of the pixels themselves; scratch
   Size size_;
   int classes_ = 0;
   int padded_ = 0;

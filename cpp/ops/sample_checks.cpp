@@ -14,13 +14,11 @@ std::string text(Size size) { return std::to_string(size.width) + "x" + std::to_
 
 }  // namespace
 
-void check_logits(const LogitsView& logits) {
+void check_logits(const void* data, int classes, Size size) {
   constexpr int kMostClasses = 255;  // labels are bytes, and 255 is kept for "ignore"
-  if (logits.classes < 1 || logits.classes > kMostClasses) {
-    refuse("classes", "1 to 255", std::to_string(logits.classes));
-  }
-  if (logits.data == nullptr || logits.width < 1 || logits.height < 1) {
-    refuse("logits", "data of at least 1x1", text({logits.width, logits.height}));
+  if (classes < 1 || classes > kMostClasses) refuse("classes", "1 to 255", std::to_string(classes));
+  if (data == nullptr || size.width < 1 || size.height < 1) {
+    refuse("logits", "data of at least 1x1", text(size));
   }
 }
 
@@ -35,14 +33,11 @@ void check_sampling(const Geometry& geometry, Size logits, ImageView<std::uint8_
   }
 }
 
-void check_flow(const FlowField& flow, ImageView<const float> validity) {
-  if (flow.width() < 1 || flow.height() < 1 || flow.dy.size() != flow.size()) {
-    refuse("flow", "two planes of one size, at least 1x1",
-           text(flow.size()) + " and " + text(flow.dy.size()));
+void check_flow(Size dx, Size dy, ImageView<const float> validity) {
+  if (dx.width < 1 || dx.height < 1 || dy != dx) {
+    refuse("flow", "two planes of one size, at least 1x1", text(dx) + " and " + text(dy));
   }
-  if (!validity.empty() && validity.size() != flow.size()) {
-    refuse("validity", text(flow.size()), text(validity.size()));
-  }
+  if (!validity.empty() && validity.size() != dx) refuse("validity", text(dx), text(validity.size()));
 }
 
 }  // namespace stpl_rt

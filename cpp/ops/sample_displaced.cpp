@@ -26,7 +26,7 @@ struct Sampling {
 
 // One output row: where each pixel reads.
 struct Reads {
-  int* offset;  // of the upper left logits pixel, in floats
+  int* pixel;  // of the logits: the upper left one
   float* weight_x;
   float* weight_y;
   float* validity;
@@ -34,8 +34,8 @@ struct Reads {
 
 // In: displacement in flow pixels. Out: weights, in the same places.
 STPL_RT_MULTIVERSION
-void locate(const Geometry& g, const FlowGeometry& f, int padded, float y_out, int width, float* dx_to_weight,
-            float* dy_to_weight, int* offset) {
+void locate(const Geometry& g, const FlowGeometry& f, float y_out, int width, float* dx_to_weight,
+            float* dy_to_weight, int* pixel) {
   const float y_in = g.y(y_out);
   const AxisMap x_map = g.x, to_x = g.to_logits_x, to_y = g.to_logits_y;
   const float min_x = g.min_x, max_x = g.max_x, min_y = g.min_y, max_y = g.max_y;
@@ -47,7 +47,7 @@ void locate(const Geometry& g, const FlowGeometry& f, int padded, float y_out, i
     const LinearTap tx = linear_tap(to_x(clamp_coordinate(x_in, min_x, max_x)), logits_width);
     const LinearTap ty =
         linear_tap(to_y(clamp_coordinate(y_in + dy_to_weight[x] * scale_y, min_y, max_y)), logits_height);
-    offset[x] = (ty.index * logits_width + tx.index) * padded;
+    pixel[x] = ty.index * logits_width + tx.index;
     dx_to_weight[x] = tx.weight;
     dy_to_weight[x] = ty.weight;
   }
@@ -77,25 +77,42 @@ STPL_RT_INLINE int best_lane(const float* value, const int* index, float& larges
   return lowest;
 }
 
-struct Steps {
-  std::ptrdiff_t right;
-  std::ptrdiff_t down;
+// The key frame's logits as the loops below read them.
+struct Source {
+  const float* data;
+  std::ptrdiff_t right, down;  // to the neighbouring pixels, in floats
+  int classes;
+  int padded;
+
+  explicit Source(const PackedLogits& logits)
+      : data(logits.data()),
+        right(logits.size().width > 1 ? logits.padded_classes() : 0),
+        down(logits.size().height > 1
+                 ? static_cast<std::ptrdiff_t>(logits.size().width) * logits.padded_classes()
+                 : 0),
+        classes(logits.classes()),
+        padded(logits.padded_classes()) {}
 };
 
-// `groups`: how many times kLanes classes; a constant where it is inlined with one.
-STPL_RT_INLINE void argmax_row(const float* data, Steps steps, int classes, int groups, const Reads& reads,
-                               int width, std::uint8_t* labels, float* best_out) {
+// `groups`: how many times kLanes classes; a constant where it is inlined with one. `cells`: what is decided
+// already, or null where `best_out` is asked for: the largest value of each pixel.
+STPL_RT_INLINE void argmax_row(const Source& source, int groups, const std::uint8_t* cells,
+                               const Reads& reads, int width, std::uint8_t* labels, float* best_out) {
   for (int x = 0; x < width; ++x) {
-    const float* p = data + reads.offset[x];
+    if (cells != nullptr && cells[reads.pixel[x]] != PackedLogits::kUndecided) {
+      labels[x] = cells[reads.pixel[x]];
+      continue;
+    }
+    const float* p = source.data + std::ptrdiff_t{reads.pixel[x]} * groups * kLanes;
     const float wx = reads.weight_x[x];
     const float wy = reads.weight_y[x];
     alignas(64) float best[kLanes];
     alignas(64) int index[kLanes];
-    read_lanes(p, steps.right, steps.down, wx, wy, best);
+    read_lanes(p, source.right, source.down, wx, wy, best);
     for (int i = 0; i < kLanes; ++i) index[i] = i;
     for (int g = 1; g < groups; ++g) {
       alignas(64) float value[kLanes];
-      read_lanes(p + g * kLanes, steps.right, steps.down, wx, wy, value);
+      read_lanes(p + g * kLanes, source.right, source.down, wx, wy, value);
 #pragma omp simd
       for (int i = 0; i < kLanes; ++i) {
         const int candidate = value[i] > best[i] ? g * kLanes + i : 0;
@@ -104,42 +121,40 @@ STPL_RT_INLINE void argmax_row(const float* data, Steps steps, int classes, int 
       }
     }
     const int label = best_lane(best, index, best_out[x]);
-    labels[x] =
-        static_cast<std::uint8_t>(label < classes ? label : 0);  // out of range only where all are NaN
+    labels[x] = static_cast<std::uint8_t>(label < source.classes ? label : 0);  // else only where all are NaN
   }
 }
 
 // One clone each for up to 16 classes, up to 32, and more.
 STPL_RT_MULTIVERSION
-void argmax_row_16(const float* data, Steps steps, int classes, const Reads& reads, int width,
+void argmax_row_16(const Source& source, const std::uint8_t* cells, const Reads& reads, int width,
                    std::uint8_t* labels, float* best) {
-  argmax_row(data, steps, classes, 1, reads, width, labels, best);
+  argmax_row(source, 1, cells, reads, width, labels, best);
 }
 
 STPL_RT_MULTIVERSION
-void argmax_row_32(const float* data, Steps steps, int classes, const Reads& reads, int width,
+void argmax_row_32(const Source& source, const std::uint8_t* cells, const Reads& reads, int width,
                    std::uint8_t* labels, float* best) {
-  argmax_row(data, steps, classes, 2, reads, width, labels, best);
+  argmax_row(source, 2, cells, reads, width, labels, best);
 }
 
 STPL_RT_MULTIVERSION
-void argmax_row_any(const float* data, Steps steps, int classes, int groups, const Reads& reads, int width,
+void argmax_row_any(const Source& source, const std::uint8_t* cells, const Reads& reads, int width,
                     std::uint8_t* labels, float* best) {
-  argmax_row(data, steps, classes, groups, reads, width, labels, best);
+  argmax_row(source, source.padded / kLanes, cells, reads, width, labels, best);
 }
 
 // In: the largest logit of each pixel. Out, in the same place: its softmax probability.
 STPL_RT_MULTIVERSION
-void probability_row(const float* data, Steps steps, int classes, int padded, const Reads& reads, int width,
-                     float* best) {
+void probability_row(const Source& source, const Reads& reads, int width, float* best) {
   for (int x = 0; x < width; ++x) {
-    const float* p = data + reads.offset[x];
+    const float* p = source.data + std::ptrdiff_t{reads.pixel[x]} * source.padded;
     const float top = best[x];
     alignas(64) float sum[kLanes] = {};
     float first = 0.F;
-    for (int c = 0; c < padded; c += kLanes) {
+    for (int c = 0; c < source.padded; c += kLanes) {
       alignas(64) float term[kLanes];
-      read_lanes(p + c, steps.right, steps.down, reads.weight_x[x], reads.weight_y[x], term);
+      read_lanes(p + c, source.right, source.down, reads.weight_x[x], reads.weight_y[x], term);
 #pragma omp simd
       for (int i = 0; i < kLanes; ++i) term[i] = exp_nonpositive(term[i] - top);
       if (c == 0) first = term[0];
@@ -150,7 +165,8 @@ void probability_row(const float* data, Steps steps, int classes, int padded, co
 #pragma omp simd
       for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
     }
-    best[x] = sum[0] - static_cast<float>(padded - classes) * first;  // the padding repeats class 0
+    best[x] =
+        sum[0] - static_cast<float>(source.padded - source.classes) * first;  // the padding repeats class 0
   }
 #pragma omp simd
   for (int x = 0; x < width; ++x) best[x] = 1.F / best[x];
@@ -172,14 +188,13 @@ void confidence_row(const float* probability, const float* validity, int width, 
 
 // The read classes of each pixel, a plane each, `plane` apart.
 STPL_RT_MULTIVERSION
-void carry_row(const float* data, Steps steps, int classes, const Reads& reads, int width,
-               std::ptrdiff_t plane, float* out) {
+void carry_row(const Source& source, const Reads& reads, int width, std::ptrdiff_t plane, float* out) {
   for (int x = 0; x < width; ++x) {
-    const float* p = data + reads.offset[x];
-    for (int first = 0; first < classes; first += kLanes) {
+    const float* p = source.data + std::ptrdiff_t{reads.pixel[x]} * source.padded;
+    for (int first = 0; first < source.classes; first += kLanes) {
       alignas(64) float value[kLanes];
-      read_lanes(p + first, steps.right, steps.down, reads.weight_x[x], reads.weight_y[x], value);
-      const int count = std::min(kLanes, classes - first);
+      read_lanes(p + first, source.right, source.down, reads.weight_x[x], reads.weight_y[x], value);
+      const int count = std::min(kLanes, source.classes - first);
       for (int i = 0; i < count; ++i) out[(first + i) * plane + x] = value[i];
     }
   }
@@ -199,21 +214,21 @@ struct Scratch {
     const int padded = (width + kLanes - 1) / kLanes * kLanes;
     const int flow_padded = (flow_width + kLanes - 1) / kLanes * kLanes;
     floats.reserve(static_cast<std::size_t>(4 * padded + flow_padded));
-    offsets.reserve(static_cast<std::size_t>(padded));
-    reads = {offsets.data(), floats.data(), floats.data() + padded, floats.data() + 2 * padded};
+    pixels.reserve(static_cast<std::size_t>(padded));
+    reads = {pixels.data(), floats.data(), floats.data() + padded, floats.data() + 2 * padded};
     best = floats.data() + 3 * padded;
     blended = floats.data() + 4 * padded;
   }
 
   static thread_local AlignedBuffer<float> floats;
-  static thread_local AlignedBuffer<int> offsets;
+  static thread_local AlignedBuffer<int> pixels;
   Reads reads{};
   float* best = nullptr;
   float* blended = nullptr;
 };
 
 thread_local AlignedBuffer<float> Scratch::floats;
-thread_local AlignedBuffer<int> Scratch::offsets;
+thread_local AlignedBuffer<int> Scratch::pixels;
 
 // Where the pixels of output row y read. Returns the row of the flow grid that it lies on.
 LinearTap locate_reads(const Sampling& s, int y, const Scratch& scratch) {
@@ -224,39 +239,27 @@ LinearTap locate_reads(const Sampling& s, int y, const Scratch& scratch) {
   const LinearTap tap = linear_tap(s.flow_geometry.y(g.y(y_out)), s.flow.height());
   widen(s.flow.dx.cview(), tap, s.flow_columns, width, scratch.blended, reads.weight_x);
   widen(s.flow.dy.cview(), tap, s.flow_columns, width, scratch.blended, reads.weight_y);
-  locate(g, s.flow_geometry, s.logits.padded_classes(), y_out, width, reads.weight_x, reads.weight_y,
-         reads.offset);
+  locate(g, s.flow_geometry, y_out, width, reads.weight_x, reads.weight_y, reads.pixel);
   return tap;
-}
-
-Steps steps_of(const PackedLogits& logits) {
-  const int padded = logits.padded_classes();
-  return {logits.size().width > 1 ? padded : 0,
-          logits.size().height > 1 ? static_cast<std::ptrdiff_t>(logits.size().width) * padded : 0};
 }
 
 void sample_row(const Sampling& s, int y, const Scratch& scratch) {
   const int width = s.geometry.output.width;
   const LinearTap tap = locate_reads(s, y, scratch);
   Reads reads = scratch.reads;
-  const int padded = s.logits.padded_classes();
-  const Steps steps = steps_of(s.logits);
-  const int classes = s.logits.classes();
-  const float* data = s.logits.data();
-  if (padded == kLanes) {
-    argmax_row_16(data, steps, classes, reads, width, s.labels.row(y), scratch.best);
-  } else if (padded == 2 * kLanes) {
-    argmax_row_32(data, steps, classes, reads, width, s.labels.row(y), scratch.best);
-  } else {
-    argmax_row_any(data, steps, classes, padded / kLanes, reads, width, s.labels.row(y), scratch.best);
-  }
+  const Source source(s.logits);
+  const std::uint8_t* cells = s.confidence.empty() ? s.logits.cells() : nullptr;
+  const auto argmax = source.padded == kLanes       ? argmax_row_16
+                      : source.padded == 2 * kLanes ? argmax_row_32
+                                                    : argmax_row_any;
+  argmax(source, cells, reads, width, s.labels.row(y), scratch.best);
   if (s.confidence.empty()) return;
   if (s.validity.empty()) {
     reads.validity = nullptr;
   } else {
     widen(s.validity, tap, s.flow_columns, width, scratch.blended, reads.validity);
   }
-  probability_row(data, steps, classes, padded, reads, width, scratch.best);
+  probability_row(source, reads, width, scratch.best);
   confidence_row(scratch.best, reads.validity, width, s.confidence.row(y));
 }
 
@@ -290,8 +293,8 @@ void carry_logits(const PackedLogits& logits, const Geometry& geometry, const Fl
     const Scratch scratch(size.width, sampling.flow.width());
     for (int y = begin; y < end; ++y) {
       locate_reads(sampling, y, scratch);
-      carry_row(sampling.logits.data(), steps_of(sampling.logits), sampling.logits.classes(), scratch.reads,
-                size.width, static_cast<std::ptrdiff_t>(size.width) * size.height,
+      carry_row(Source(sampling.logits), scratch.reads, size.width,
+                static_cast<std::ptrdiff_t>(size.width) * size.height,
                 out + static_cast<std::ptrdiff_t>(y) * size.width);
     }
   });

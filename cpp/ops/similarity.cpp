@@ -8,17 +8,6 @@
 namespace stpl_rt {
 namespace {
 
-constexpr int kBlock = 16;
-constexpr int kSpacing = 4;
-constexpr int kSamples = (kBlock / kSpacing) * (kBlock / kSpacing);
-constexpr int kMaxBlocks = 512;
-
-struct Moments {
-  double current = 0;  // variances and covariance within blocks, summed
-  double past = 0;
-  double both = 0;
-};
-
 float read(ImageView<const std::uint8_t> image, float x, float y) {
   const LinearTap tx = linear_tap(x, image.width);
   const LinearTap ty = linear_tap(y, image.height);
@@ -27,6 +16,10 @@ float read(ImageView<const std::uint8_t> image, float x, float y) {
   const std::uint8_t* const bottom = image.height > 1 ? top + image.stride : top;
   return mix(mix(top[0], top[step], tx.weight), mix(bottom[0], bottom[step], tx.weight), ty.weight);
 }
+
+constexpr int kBlock = BlockSpread::kBlock;
+constexpr int kSpacing = BlockSpread::kSpacing;
+constexpr int kSamples = BlockSpread::kSamples;
 
 void add_block(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
                const FlowField* flow, int left, int top, Moments& moments) {
@@ -53,17 +46,17 @@ void add_block(ImageView<const std::uint8_t> current, ImageView<const std::uint8
 
 Similarity similarity(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
                       const FlowField* flow) {
-  const int columns = current.width / kBlock;
-  const int rows = current.height / kBlock;
-  // Every n-th block, counted along rows; an odd n visits other columns in each row.
-  const int step = std::max(1, (columns * rows + kMaxBlocks - 1) / kMaxBlocks) | 1;
+  const BlockSpread spread(current.size());
   Moments moments;
-  int blocks = 0;
-  for (int i = 0; i < columns * rows; i += step, ++blocks) {
-    add_block(current, past, flow, i % columns * kBlock, i / columns * kBlock, moments);
+  for (int i = 0; i < spread.count; ++i) {
+    add_block(current, past, flow, spread.left(i), spread.top(i), moments);
   }
+  return to_similarity(moments, spread.count);
+}
+
+Similarity to_similarity(const Moments& moments, int blocks) {
   if (blocks == 0) return {};
-  const double samples = static_cast<double>(blocks) * kSamples;
+  const double samples = static_cast<double>(blocks) * BlockSpread::kSamples;
   const double scale = std::sqrt(moments.current * moments.past);
   return {.correlation = scale > 1e-3 * samples ? moments.both / scale : 0,
           .residual = std::sqrt(std::max(0.0, moments.current + moments.past - 2 * moments.both) / samples),

@@ -98,6 +98,19 @@ void validity_rows(const Inputs& in, Image<float>& out, int begin, int end) {
   }
 }
 
+STPL_RT_MULTIVERSION
+void return_row(const float* dx, const float* dy, const float* back_dx, const float* back_dy, int stride,
+                int right, int down, const RowPositions& positions, int width, float* validity) {
+  const RowPositions at = positions;
+#pragma omp simd
+  for (int x = 0; x < width; ++x) {
+    const int offset = at.index_y[x] * stride + at.index_x[x];
+    const float back_x = read_bilinear(back_dx + offset, right, down, at.weight_x[x], at.weight_y[x]);
+    const float back_y = read_bilinear(back_dy + offset, right, down, at.weight_x[x], at.weight_y[x]);
+    validity[x] = smaller(validity[x], pixel_return(dx[x], dy[x], back_x, back_y));
+  }
+}
+
 void check_size(const char* what, Size expected, Size found) {
   if (expected == found) return;
   throw Error(ErrorCode::invalid_argument,
@@ -124,6 +137,22 @@ void validity(ImageView<const std::uint8_t> current, ImageView<const std::uint8_
   out.resize(size.width, size.height);
   const Inputs inputs{current, past, latest, past_validity, composed};
   pool.parallel_for(size.height, 8, [&](int begin, int end) { validity_rows(inputs, out, begin, end); });
+}
+
+void check_return(const FlowField& latest, const FlowField& back, Image<float>& validity, ThreadPool& pool) {
+  const Size size = latest.size();
+  check_size("flow back", size, back.size());
+  check_size("validity", size, validity.size());
+  const ReadSteps<const float> steps(back.dx.cview());
+  const int stride = static_cast<int>(back.dx.stride());
+  pool.parallel_for(size.height, 8, [&](int begin, int end) {
+    const RowPositions at = RowPositions::make(size.width);
+    for (int y = begin; y < end; ++y) {
+      locate_row(latest.dx.row(y), latest.dy.row(y), y, size, at);
+      return_row(latest.dx.row(y), latest.dy.row(y), back.dx.row(0), back.dy.row(0), stride, steps.right,
+                 steps.down, at, size.width, validity.row(y));
+    }
+  });
 }
 
 }  // namespace stpl_rt

@@ -19,6 +19,15 @@ inline constexpr float kOutsideBad = 1.5F;
 inline constexpr float kDivergenceGood = -0.25F;
 inline constexpr float kDivergenceBad = -0.75F;
 
+// There and back again along two flows must end where it began, but for what flow is good to: half a pixel
+// squared, and a hundredth of the squared lengths. Sundaram, Brox, Keutzer, "Dense Point Trajectories by
+// GPU-accelerated Large Displacement Optical Flow", ECCV 2010, equation 5. Nothing is left of the trust at
+// twice that distance.
+inline constexpr float kReturnBase = 0.5F;
+inline constexpr float kReturnShare = 0.01F;
+inline constexpr float kReturnGood = 1.F;
+inline constexpr float kReturnBad = 4.F;
+
 // 1 at `good`, 0 at `bad`, linear between, whichever is larger. NaN gives 0.
 STPL_RT_INLINE float ramp(float value, float good, float bad) {
   const float v = (bad - value) * (1.F / (bad - good));
@@ -43,6 +52,15 @@ STPL_RT_INLINE float pixel_validity(float carried, float residual, float outside
       smaller(ramp(outside_x, kOutsideGood, kOutsideBad), ramp(outside_y, kOutsideGood, kOutsideBad));
   const float shown = ramp(divergence, kDivergenceGood, kDivergenceBad);
   return smaller(smaller(carried, photometric), smaller(inside, shown));
+}
+
+// Of flow (dx, dy), and the flow back (back_x, back_y) from where it leads.
+STPL_RT_INLINE float pixel_return(float dx, float dy, float back_x, float back_y) {
+  const float off_x = dx + back_x;
+  const float off_y = dy + back_y;
+  const float lengths = dx * dx + dy * dy + back_x * back_x + back_y * back_y;
+  const float off = (off_x * off_x + off_y * off_y) / (kReturnShare * lengths + kReturnBase);
+  return ramp(off, kReturnGood, kReturnBad);
 }
 
 }  // namespace stpl_rt

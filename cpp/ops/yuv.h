@@ -54,4 +54,16 @@ STPL_RT_INLINE int yuv_byte(int value) {
   return low < 255 ? low : 255;
 }
 
+struct Rgb {
+  int red, green, blue;
+};
+
+STPL_RT_INLINE Rgb yuv_to_rgb(int luma, int cb, int cr, const YuvWeights& w) {
+  const int bright = w.scale * (luma - w.black);
+  const int u = cb - 128;
+  const int v = cr - 128;
+  return {yuv_byte(bright + w.red_cr * v), yuv_byte(bright + w.green_cb * u + w.green_cr * v),
+          yuv_byte(bright + w.blue_cb * u)};
+}
+
 }  // namespace stpl_rt

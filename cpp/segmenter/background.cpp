@@ -16,9 +16,24 @@ namespace {
 // Longer waits would overflow the clock.
 constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
 
+// Only the host's memory is copied here; and an owner is let go with its pixels, not with the flow.
+void check_lent(const Frame& frame, const FrameInfo& info, bool has_owner) {
+  if (frame.memory != FrameMemory::host && !has_owner) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        "submit: expected an owner that keeps the pixels of a frame in pinned or device memory, found "
+        "none");
+  }
+  if (info.flow && info.flow->memory == FrameMemory::device && !has_owner) {
+    throw Error(ErrorCode::invalid_argument,
+                "submit: expected an owner that keeps flow in device memory, found none");
+  }
+}
+
 }  // namespace
 
-Background::Background(Stream& stream, int most) : stream_(stream), most_(static_cast<std::size_t>(most)) {
+Background::Background(VideoStream& stream, int most)
+    : stream_(stream), most_(static_cast<std::size_t>(most)) {
   for (auto* list : {&free_, &waiting_, &done_}) list->reserve(most_);
 }
 
@@ -29,11 +44,15 @@ Background::~Background() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
+  for (const auto& item : done_) {  // a GPU may be reading what their owners lend
+    if (!item->failure) (void)finish(item->result);
+  }
 }
 
 bool Background::submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
                         std::optional<std::chrono::milliseconds> patience) {
   check_pushed(frame, info);
+  check_lent(frame, info, owner != nullptr);
   std::unique_ptr<Item> item;
   {
     std::unique_lock lock(mutex_);
@@ -54,7 +73,9 @@ bool Background::submit(const Frame& frame, const FrameInfo& info, std::shared_p
     if (!item) item = std::make_unique<Item>();
     item->frame = owner ? frame : copy_frame(frame, item->pixels);
     item->info = info;
-    if (info.flow) item->info.flow = copy_flow(*info.flow, item->flow);
+    if (info.flow && info.flow->memory != FrameMemory::device) {
+      item->info.flow = copy_flow(*info.flow, item->flow);
+    }
     item->owner = std::move(owner);
   } catch (...) {
     {
@@ -81,6 +102,12 @@ void Background::start_thread() {
   }
 }
 
+// Whether what was lent is free once the stream has started on it.
+bool Background::is_read(const Item& item) {
+  return item.frame.memory == FrameMemory::host &&
+         !(item.info.flow && item.info.flow->memory == FrameMemory::device);
+}
+
 Result Background::collect() {
   std::unique_lock lock(mutex_);
   if (in_flight_ == 0) {
@@ -91,14 +118,27 @@ Result Background::collect() {
     throw Error(ErrorCode::invalid_argument, "collect: the submitted frame could not be copied");
   std::unique_ptr<Item> item = std::move(done_.front());
   done_.erase(done_.begin());
-  --in_flight_;
   Result result = std::exchange(item->result, {});
-  const std::exception_ptr failure = std::exchange(item->failure, nullptr);
+  std::exception_ptr failure = std::exchange(item->failure, nullptr);
+  lock.unlock();
+  if (!failure) failure = finish(result);
+  item->owner.reset();  // a GPU has read the pixels by now
+  lock.lock();
+  --in_flight_;
   free_.push_back(std::move(item));
   lock.unlock();
   changed_.notify_all();
   if (failure) std::rethrow_exception(failure);
   return result;
+}
+
+std::exception_ptr Background::finish(Result& result) const noexcept {
+  try {
+    stream_.finish(result);
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
 }
 
 std::size_t Background::pending() const noexcept {
@@ -115,11 +155,11 @@ void Background::work() {
     waiting_.erase(waiting_.begin());
     lock.unlock();
     try {
-      item->result = stream_.push(item->frame, item->info);
+      item->result = stream_.start(item->frame, item->info);
     } catch (...) {
       item->failure = std::current_exception();
     }
-    item->owner.reset();
+    if (is_read(*item)) item->owner.reset();
     lock.lock();
     done_.push_back(std::move(item));
     changed_.notify_all();

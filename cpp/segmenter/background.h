@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/image.h"
-#include "segmenter/stream.h"
+#include "segmenter/video_stream.h"
 
 namespace stpl_rt {
 
@@ -22,7 +22,7 @@ namespace stpl_rt {
 // frame.
 class Background {
  public:
-  Background(Stream& stream, int most);
+  Background(VideoStream& stream, int most);
   // Lets the frame in hand end; what waits is dropped.
   ~Background();
   Background(const Background&) = delete;
@@ -47,10 +47,12 @@ class Background {
     std::exception_ptr failure;
   };
 
+  static bool is_read(const Item& item);
   void start_thread();
+  [[nodiscard]] std::exception_ptr finish(Result& result) const noexcept;
   void work();
 
-  Stream& stream_;
+  VideoStream& stream_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::unique_ptr<Item>> free_;

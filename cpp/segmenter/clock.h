@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <optional>
 
 namespace stpl_rt {
@@ -14,24 +16,34 @@ class Clock {
   [[nodiscard]] bool is_gap(std::optional<double> timestamp) const noexcept {
     if (!timestamp || !last_) return false;
     const double passed = *timestamp - *last_;
-    return passed <= 0 || (usual_ > 0 && passed > kMissing * usual_);
+    return passed < 0 || (count_ > 0 && passed > kMissing * usual());
   }
 
   void commit(std::optional<double> timestamp) noexcept {
     if (timestamp && last_ && *timestamp > *last_) {
-      const double passed = *timestamp - *last_;
-      // Shorter waits count at once, longer ones slowly: a gap must not teach that gaps are usual.
-      usual_ = usual_ > 0 ? std::min(passed, (1 - kRate) * usual_ + kRate * passed) : passed;
+      waits_[next_] = *timestamp - *last_;
+      next_ = (next_ + 1) % waits_.size();
+      count_ = std::min(count_ + 1, waits_.size());
     }
     last_ = timestamp;
   }
 
  private:
+  // The median: neither a gap nor a frame that came late, and the short wait after it, teach what is usual.
+  [[nodiscard]] double usual() const noexcept {
+    std::array<double, kWaits> sorted = waits_;
+    auto* const middle = sorted.begin() + count_ / 2;
+    std::nth_element(sorted.begin(), middle, sorted.begin() + count_);
+    return *middle;
+  }
+
   // Two frames and more are missing: one is bridged by the flow, and cameras jitter.
   static constexpr double kMissing = 2.5;
-  static constexpr double kRate = 0.1;
+  static constexpr std::size_t kWaits = 9;
   std::optional<double> last_;  // seconds
-  double usual_ = 0;
+  std::array<double, kWaits> waits_{};
+  std::size_t next_ = 0;
+  std::size_t count_ = 0;  // of waits_ that are known
 };
 
 }  // namespace stpl_rt

@@ -6,23 +6,18 @@
 #include "ops/row_positions.h"
 
 namespace stpl_rt {
-namespace {
 
-// Chosen on generated video (synthstreet at dusk, by day and in rain, 8 to 30 frames a second, up to 11
-// frames from the key frame): of motion, residual, validity, divergence and age, the sum of these two with
-// these weights follows the share of labels that differ from the network's best (correlation 0.94).
-constexpr float kResidual = 20;  // grey levels: beyond what light and noise do
-constexpr float kUnexplained = 0.6F;
-constexpr int kMostPixels = 1 << 14;
+int drift_spacing(Size size) {
+  constexpr double kMostPixels = 1 << 14;
+  const double area = static_cast<double>(size.width) * size.height;
+  return std::max(1, static_cast<int>(std::ceil(std::sqrt(area / kMostPixels))));
+}
 
-}  // namespace
-
-double drift(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> key,
-             const FlowField& flow) {
+double drift(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> key, const FlowField& flow,
+             ImageView<const float> validity) {
   const int width = flow.width();
   const int height = flow.height();
-  const double area = static_cast<double>(width) * height;
-  const int spacing = std::max(1, static_cast<int>(std::ceil(std::sqrt(area / kMostPixels))));
+  const int spacing = drift_spacing(flow.size());
   const float per_width = 1.F / static_cast<float>(width);
   const float per_height = 1.F / static_cast<float>(height);
   const ReadSteps<const std::uint8_t> steps(key);
@@ -37,9 +32,9 @@ double drift(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t
       const LinearTap ty = linear_tap(static_cast<float>(y) + dy[x], height);
       const float before =
           read_bilinear(key.row(ty.index) + tx.index, steps.right, steps.down, tx.weight, ty.weight);
-      const float moved = std::max(std::abs(dx[x]) * per_width, std::abs(dy[x]) * per_height);
-      const bool unexplained = std::abs(static_cast<float>(current.row(y)[x]) - before) > kResidual;
-      row += std::min(1.F, moved + (unexplained ? kUnexplained : 0.F));
+      row +=
+          pixel_drift(dx[x] * per_width, dy[x] * per_height, static_cast<float>(current.row(y)[x]) - before,
+                      validity.empty() ? 1.F : validity.row(y)[x]);
     }
     sum += row;
   }

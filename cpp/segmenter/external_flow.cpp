@@ -43,6 +43,7 @@ void check_external_flow(const FlowView& flow) {
   if (std::abs(stride) < row_length) {
     refuse("a stride of at least " + std::to_string(row_length) + " floats", std::to_string(stride));
   }
+  if (flow.memory == FrameMemory::device) return;
   for (int y = 0; y < flow.height; ++y) {
     const float* const row = flow.data + y * stride;
     if (!row_is_sound(row, static_cast<int>(row_length))) refuse_vector(row, y);

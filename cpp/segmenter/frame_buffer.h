@@ -37,6 +37,10 @@ class FrameBuffer {
     }
     dis.compute(frames_[1 - past_].pyramid, frames_[past_].pyramid, out, pool);
   }
+  // After flow(), the other way round.
+  void flow_back(DisFlow& dis, FlowField& out, ThreadPool& pool) const {
+    dis.compute(frames_[past_].pyramid, frames_[1 - past_].pyramid, out, pool);
+  }
 
  private:
   struct LumaFrame {

@@ -32,13 +32,18 @@ class Propagation {
     age_ = 0;
   }
 
-  // One frame on: `latest` is the flow of `current` into `past`, the frame before.
+  // One frame on: `latest` is the flow of `current` into `past`, the frame before, and `back` the flow of
+  // that into this one, for the forward-backward check; null: no check.
   void follow(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
-              const FlowField& latest, ThreadPool& pool) {
+              const FlowField& latest, const FlowField* back, ThreadPool& pool) {
     const ImageView<const float> carried = age_ == 0 ? ImageView<const float>{} : validity_[kept_].cview();
-    compose(latest, flow_[kept_], flow_[1 - kept_], pool);
-    stpl_rt::validity(current, past, latest, carried, flow_[1 - kept_], validity_[1 - kept_], pool);
-    next_drift_ = drift_ + stpl_rt::drift(current, key_luma_.cview(), flow_[1 - kept_]);
+    FlowField& flow = flow_[1 - kept_];
+    Image<float>& validity = validity_[1 - kept_];
+    compose(latest, flow_[kept_], flow, pool);
+    stpl_rt::validity(current, past, latest, carried, flow, validity, pool);
+    if (back != nullptr) check_return(latest, *back, validity, pool);
+    const ImageView<const float> checked = back != nullptr ? validity.cview() : ImageView<const float>{};
+    next_drift_ = drift_ + drift(current, key_luma_.cview(), flow, checked);
   }
   void commit() noexcept {
     kept_ = 1 - kept_;

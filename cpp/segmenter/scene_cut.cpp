@@ -1,7 +1,5 @@
 #include "segmenter/scene_cut.h"
 
-#include "ops/similarity.h"
-
 namespace stpl_rt {
 namespace {
 
@@ -16,16 +14,22 @@ constexpr double kResidual = 6;
 // Of fewer blocks the correlation says nothing.
 constexpr int kBlocks = 6;
 
+bool continues(const Similarity& similarity) {
+  return similarity.correlation >= kCorrelation || similarity.residual <= kResidual;
+}
+
 }  // namespace
 
 bool is_scene_cut(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
                   const FlowField& flow) {
   const Similarity along_flow = similarity(current, past, &flow);
-  if (along_flow.blocks < kBlocks) return false;
-  if (along_flow.correlation >= kCorrelation || along_flow.residual <= kResidual) return false;
-  // Where flow fails though little moved (a flash, rain on the lens), the frames agree in place.
-  const Similarity in_place = similarity(current, past, nullptr);
-  return in_place.correlation < kCorrelation && in_place.residual > kResidual;
+  if (along_flow.blocks < kBlocks || continues(along_flow)) return false;
+  return is_scene_cut(along_flow, similarity(current, past, nullptr));
+}
+
+// Where flow fails though little moved (a flash, rain on the lens), the frames agree in place.
+bool is_scene_cut(const Similarity& along_flow, const Similarity& in_place) {
+  return along_flow.blocks >= kBlocks && !continues(along_flow) && !continues(in_place);
 }
 
 }  // namespace stpl_rt

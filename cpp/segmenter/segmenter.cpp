@@ -4,14 +4,16 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "bundle/shared_networks.h"
+#include "core/thread_pool.h"
 #include "core/trace.h"
 #include "segmenter/background.h"
-#include "segmenter/stream.h"
+#include "segmenter/video_stream.h"
 
 namespace stpl_rt {
 namespace {
@@ -62,12 +64,12 @@ class Turn {
 
 class Segmenter::Impl {
  public:
-  Impl(Bundle bundle, const SegmenterOptions& options)
-      : bundle_(std::move(bundle)),
+  Impl(const Bundle& bundle, const SegmenterOptions& options)
+      : bundle_(as_read(bundle)),
         options_(checked(options)),
         schedule_(options_.schedule.value_or(bundle_.default_schedule)),
-        stream_(bundle_, options_, networks()),
-        background_(stream_, options_.queue) {}
+        stream_(make_stream(bundle_, options_, networks())),
+        background_(*stream_, options_.queue) {}
   ~Impl() { Trace::write(); }
   // Of the process that it was made in.
   [[nodiscard]] bool is_here() const noexcept { return process_ == getpid(); }
@@ -77,17 +79,17 @@ class Segmenter::Impl {
   Result push(const Frame& frame, const FrameInfo& info) {
     const Turn turn(taken_, process_);
     check_idle("push");
-    return stream_.push(frame, info);
+    return stream_->push(frame, info);
   }
   void reset() {
     const Turn turn(taken_, process_);
     check_idle("reset");
-    stream_.reset();
+    stream_->reset();
   }
   void logits(std::vector<float>& out) {
     const Turn turn(taken_, process_);
     check_idle("logits");
-    stream_.logits(out);
+    stream_->logits(out);
   }
   bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
               std::optional<std::chrono::milliseconds> patience) {
@@ -98,13 +100,30 @@ class Segmenter::Impl {
     const Turn turn(collecting_, process_);
     return background_.collect();
   }
-  [[nodiscard]] std::size_t pending() const noexcept { return background_.pending(); }
+  // Nothing in a forked child, where the lock may be held by a thread that is not there.
+  [[nodiscard]] std::size_t pending() const noexcept { return is_here() ? background_.pending() : 0; }
+  [[nodiscard]] void* cuda_stream() const noexcept { return stream_->cuda_stream(); }
+  void order_after(void* producer) {
+    const Turn turn(taken_, process_);
+    check_idle("order_after");
+    stream_->order_after(producer);
+  }
   [[nodiscard]] const Bundle& bundle() const noexcept { return bundle_; }
   [[nodiscard]] Schedule schedule() const noexcept { return schedule_; }
   [[nodiscard]] int threads() const noexcept { return options_.threads; }
   [[nodiscard]] int queue() const noexcept { return options_.queue; }
 
  private:
+  static Bundle as_read(const Bundle& bundle) {
+    if (!bundle.read_) {
+      throw Error(ErrorCode::invalid_argument,
+                  "bundle: expected one that was opened, found one that was moved from");
+    }
+    Bundle copy = *bundle.read_;
+    copy.read_ = bundle.read_;
+    return copy;
+  }
+
   void check_idle(const char* call) const {
     if (const std::size_t waiting = background_.pending(); waiting > 0) {
       throw Error(ErrorCode::in_use, std::string(call) + ": " + std::to_string(waiting) +
@@ -145,15 +164,17 @@ class Segmenter::Impl {
 
   std::shared_ptr<const CompiledNetwork> network(const NetworkSpec& spec) {
     const std::string key = spec.name + " " + options_.device + " " + to_string(options_.precision) + " " +
-                            std::to_string(options_.threads);
-    return std::static_pointer_cast<const CompiledNetwork>(bundle_.compiled_->find_or_make(
-        key, [&] { return compile_network(spec, options_.device, options_.precision, options_.threads); }));
+                            std::to_string(options_.threads) + (options_.trust_engines ? " trusted" : "");
+    const PlanOptions plans{.build = options_.build_engines, .trust = options_.trust_engines};
+    return std::static_pointer_cast<const CompiledNetwork>(bundle_.compiled_->find_or_make(key, [&] {
+      return compile_network(spec, options_.device, options_.precision, options_.threads, plans);
+    }));
   }
 
   const Bundle bundle_;
   const SegmenterOptions options_;
   const Schedule schedule_;
-  Stream stream_;
+  const std::unique_ptr<VideoStream> stream_;
   Background background_;
   std::atomic<bool> taken_{false};
   std::atomic<bool> collecting_{false};
@@ -162,8 +183,8 @@ class Segmenter::Impl {
 
 Segmenter::Segmenter(const std::filesystem::path& bundle, const SegmenterOptions& options)
     : Segmenter(Bundle::open(bundle), options) {}
-Segmenter::Segmenter(Bundle bundle, const SegmenterOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(bundle), options)) {}
+Segmenter::Segmenter(const Bundle& bundle, const SegmenterOptions& options)
+    : impl_(std::make_unique<Impl>(bundle, options)) {}
 Segmenter::~Segmenter() {
   if (impl_ && !impl_->is_here()) (void)impl_.release();  // threads that are not there cannot be joined
 }
@@ -189,6 +210,8 @@ bool Segmenter::try_submit(const Frame& frame, const FrameInfo& info, std::share
 Result Segmenter::collect() { return impl_->collect(); }
 std::size_t Segmenter::pending() const noexcept { return impl_->pending(); }
 void Segmenter::logits(std::vector<float>& out) { impl_->logits(out); }
+void* Segmenter::cuda_stream() const noexcept { return impl_->cuda_stream(); }
+void Segmenter::order_after(void* producer) { impl_->order_after(producer); }
 const Bundle& Segmenter::bundle() const noexcept { return impl_->bundle(); }
 Schedule Segmenter::schedule() const noexcept { return impl_->schedule(); }
 int Segmenter::threads() const noexcept { return impl_->threads(); }

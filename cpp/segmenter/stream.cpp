@@ -3,7 +3,6 @@
 #include <stpl_rt/error.h>
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -17,43 +16,31 @@
 namespace stpl_rt {
 namespace {
 
-int checked_lag(int lag, const Schedule& schedule) {
-  if (lag == 0) return 0;
-  if (lag < 0 || lag >= schedule.interval()) {
-    throw Error(ErrorCode::invalid_argument, "key_lag: expected 0 to " +
-                                                 std::to_string(schedule.interval() - 1) +
-                                                 ", less than the frames between key frames of schedule " +
-                                                 schedule.to_string() + ", found " + std::to_string(lag));
-  }
-  return lag;
+Schedule schedule_of(const SegmenterOptions& options, const Bundle& bundle) {
+  return options.schedule.value_or(bundle.default_schedule);
+}
+
+// Whatever device the network runs on, all else runs here.
+void check_memory(const Frame& frame, const FrameInfo& info) {
+  const auto check = [](const char* what, FrameMemory memory) {
+    if (memory != FrameMemory::device) return;
+    throw Error(ErrorCode::invalid_argument,
+                std::string(what) + ": expected host memory, as kernels run on the CPU, found device memory");
+  };
+  check("frame", frame.memory);
+  if (info.flow) check("flow", info.flow->memory);
 }
 
 }  // namespace
 
-void check_pushed(const Frame& frame, const FrameInfo& info) {
-  check_frame(frame);
-  if (frame.width > kMaxSide || frame.height > kMaxSide) {
-    throw Error(ErrorCode::invalid_argument, "frame: expected a size of at most " + std::to_string(kMaxSide) +
-                                                 "x" + std::to_string(kMaxSide) + ", found " +
-                                                 std::to_string(frame.width) + "x" +
-                                                 std::to_string(frame.height));
-  }
-  if (info.timestamp && !std::isfinite(*info.timestamp)) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        "timestamp: expected a finite number of seconds, or none, found " + std::to_string(*info.timestamp));
-  }
-  if (info.flow) check_external_flow(*info.flow);
-}
-
 Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetworks networks)
     : bundle_(bundle),
-      schedule_(options.schedule.value_or(bundle.default_schedule)),
       confidence_(options.confidence),
       scene_cuts_(options.scene_cuts),
-      key_lag_(checked_lag(options.key_lag, schedule_)),
+      flow_check_(options.flow_check),
+      carries_(schedule_of(options, bundle).propagates() || networks.fuse != nullptr),
+      policy_(schedule_of(options, bundle), options.key_lag, carries_),
       pool_(options.threads),
-      carries_(schedule_.propagates() || networks.fuse != nullptr),
       networks_(std::move(networks)),
       engine_(networks_.segment->make_engine()),
       fuse_(networks_.fuse ? networks_.fuse->make_engine() : nullptr),
@@ -61,15 +48,20 @@ Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetw
       grid_(carries_ ? Size{bundle.input.width, bundle.input.height} : Size{}),
       frames_(grid_),
       shown_(grid_),
-      pending_(key_lag_ > 0 ? grid_ : Size{}) {
+      pending_(options.key_lag > 0 ? grid_ : Size{}) {
   latest_.resize(grid_.width, grid_.height);
 }
 
-Result Stream::push(const Frame& frame, const FrameInfo& info) {
+Result Stream::push(const Frame& frame, const FrameInfo& info) { return segment(frame, info, true); }
+
+Result Stream::start(const Frame& frame, const FrameInfo& info) { return segment(frame, info, false); }
+
+Result Stream::segment(const Frame& frame, const FrameInfo& info, bool checks) {
   Result result;
   {
     const Stopwatch total("push", result.timing.total_ms);
-    check_pushed(frame, info);
+    check_memory(frame, info);
+    if (checks) check_pushed(frame, info);
     segment(frame, info, result);
   }
   return result;
@@ -78,7 +70,7 @@ Result Stream::push(const Frame& frame, const FrameInfo& info) {
 void Stream::segment(const Frame& frame, const FrameInfo& info, Result& result) {
   const Geometry geometry = make_geometry({frame.width, frame.height}, bundle_.input, bundle_.logits);
   result.frame_index = next_index_;
-  result.key_reason = decide_before_flow(frame, info);
+  result.key_reason = policy_.before_flow(frame, info.timestamp);
   if (carries_) {
     const Stopwatch stage("flow", result.timing.flow_ms);
     luma(frame, bundle_.input, frames_.new_current(), pool_);
@@ -91,10 +83,10 @@ void Stream::segment(const Frame& frame, const FrameInfo& info, Result& result) 
   if (result.key_reason == KeyReason::none) {
     adopt_if_due(result.timing);
     result.drift = shown_.next_drift();
-    result.key_reason = decide_after_flow(result.drift);
+    result.key_reason = policy_.after_flow(result.drift);
   }
   result.is_key = result.key_reason != KeyReason::none;
-  if (result.is_key && !runs_behind(result.key_reason)) {
+  if (result.is_key && !policy_.runs_behind(result.key_reason)) {
     show_key(frame, geometry, result);
     commit_key();
   } else {
@@ -106,29 +98,6 @@ void Stream::segment(const Frame& frame, const FrameInfo& info, Result& result) 
   commit_frame(frame, info, geometry);
 }
 
-// What can be said before any flow is known.
-KeyReason Stream::decide_before_flow(const Frame& frame, const FrameInfo& info) const noexcept {
-  if (!started_) return KeyReason::first;
-  if (frame.width != width_ || frame.height != height_ || frame.format != format_) {
-    return KeyReason::size_change;
-  }
-  if (carries_ && clock_.is_gap(info.timestamp)) return KeyReason::gap;
-  const bool due = since_key_ + 1 >= schedule_.interval();
-  return due && key_lag_ == 0 ? KeyReason::schedule : KeyReason::none;
-}
-
-KeyReason Stream::decide_after_flow(double drift) const noexcept {
-  if (pending_.active) return KeyReason::none;
-  if (since_key_ + 1 >= schedule_.interval()) return KeyReason::schedule;
-  const bool adaptive = schedule_.kind() == Schedule::Kind::adaptive;
-  return adaptive && drift > schedule_.drift() ? KeyReason::drift : KeyReason::none;
-}
-
-// Whether the network may be late: not where the past is of no use, for nothing could be shown meanwhile.
-bool Stream::runs_behind(KeyReason reason) const noexcept {
-  return key_lag_ > 0 && (reason == KeyReason::schedule || reason == KeyReason::drift);
-}
-
 // Flow to the past frame, and by it back to the key frames. Returns scene_cut where there is none.
 KeyReason Stream::follow(const Frame& frame, const FrameInfo& info) {
   if (info.flow) {
@@ -137,29 +106,27 @@ KeyReason Stream::follow(const Frame& frame, const FrameInfo& info) {
     frames_.flow(dis_, latest_, pool_);
   }
   if (scene_cuts_ && is_scene_cut(frames_.current(), frames_.past(), latest_)) return KeyReason::scene_cut;
-  const bool due = is_adoption_due();
-  if (!due) shown_.follow(frames_.current(), frames_.past(), latest_, pool_);
-  if (pending_.active) pending_.way.follow(frames_.current(), frames_.past(), latest_, pool_);
+  const FlowField* const back = flow_check_ && !info.flow ? &back_ : nullptr;
+  if (back != nullptr) frames_.flow_back(dis_, back_, pool_);
+  const bool due = policy_.is_adoption_due();
+  if (!due) shown_.follow(frames_.current(), frames_.past(), latest_, back, pool_);
+  if (policy_.is_pending()) pending_.follow(frames_.current(), frames_.past(), latest_, back, pool_);
   return KeyReason::none;
-}
-
-bool Stream::is_adoption_due() const noexcept {
-  return pending_.active && pending_.way.age() + 1 == key_lag_;
 }
 
 // What the network said of the pending key frame is shown from here on. Where the frame being pushed fails
 // afterwards, the stream is one frame early: whole, and the same from that frame on.
 void Stream::adopt_if_due(Timing& timing) {
-  if (!is_adoption_due()) return;
+  if (!policy_.is_adoption_due()) return;
   const Stopwatch stage("wait for the network", timing.network_ms);
-  pending_.active = false;  // also where the network failed: the next key frame starts it anew
+  policy_.drop_pending();  // also where the network failed: the next key frame starts it anew
   try {
     key_logits_.assign(checked(engine_->wait()), pool_);
   } catch (...) {
-    started_ = false;  // the flow of what was shown has not been followed: begin with a key frame
+    policy_.restart();  // the flow of what was shown has not been followed: begin with a key frame
     throw;
   }
-  std::swap(shown_, pending_.way);
+  std::swap(shown_, pending_);
 }
 
 void Stream::prepare_input(const Frame& frame, Engine& engine, Timing& timing) {
@@ -192,15 +159,23 @@ void Stream::show_updated(const Frame& frame, const Geometry& geometry, Result& 
   sample_argmax(logits, geometry, allocate(result.labels, frame), allocate_confidence(result, frame), pool_);
 }
 
-void Stream::show_key(const Frame& frame, const Geometry& geometry, Result& result) {
-  drop_pending();
-  prepare_input(frame, *engine_, result.timing);
-  LogitsView logits;
-  latest_logits_ = {};  // the engine writes over them
-  {
-    const Stopwatch stage("network", result.timing.network_ms);
-    logits = checked(engine_->infer());
+// A late network that was given up is lost with a frame that fails: the next begins anew.
+LogitsView Stream::run_network(const Frame& frame, Timing& timing) {
+  const bool gives_up = policy_.is_pending();
+  try {
+    drop_pending();
+    prepare_input(frame, *engine_, timing);
+    latest_logits_ = {};  // the engine writes over them
+    const Stopwatch stage("network", timing.network_ms);
+    return checked(engine_->infer());
+  } catch (...) {
+    if (gives_up) policy_.restart();
+    throw;
   }
+}
+
+void Stream::show_key(const Frame& frame, const Geometry& geometry, Result& result) {
+  const LogitsView logits = run_network(frame, result.timing);
   const bool has_past = result.key_reason == KeyReason::schedule || result.key_reason == KeyReason::drift;
   const LogitsView shown = fuse_ && has_past ? fused(logits, geometry, result.timing) : logits;
   const Stopwatch stage("sample", result.timing.sample_ms);
@@ -230,8 +205,8 @@ void Stream::start_network(const Frame& frame, Timing& timing) {
 
 // A network that runs in the background cannot be stopped: it is waited for, and what it says is not used.
 void Stream::drop_pending() {
-  if (!pending_.active) return;
-  pending_.active = false;
+  if (!policy_.is_pending()) return;
+  policy_.drop_pending();
   try {
     (void)engine_->wait();
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): nobody asks any more
@@ -239,13 +214,7 @@ void Stream::drop_pending() {
 }
 
 LogitsView Stream::checked(std::span<const float> output) const {
-  if (!all_finite(output)) {
-    throw Error(ErrorCode::engine,
-                "the network's logits hold " + std::to_string(count_not_finite(output)) + " of " +
-                    std::to_string(output.size()) +
-                    " values that are not finite (NaN or infinite); expected numbers: try precision \"f32\", "
-                    "or check the exported network");
-  }
+  if (!all_finite(output)) throw not_finite_error(count_not_finite(output), output.size());
   return {output.data(), static_cast<int>(bundle_.classes.size()), bundle_.logits.width,
           bundle_.logits.height};
 }
@@ -260,7 +229,7 @@ ImageView<std::uint8_t> Stream::allocate_confidence(Result& result, const Frame&
 }
 
 void Stream::commit_key() noexcept {
-  since_key_ = 0;
+  policy_.commit_key();
   if (!carries_) return;
   std::swap(key_logits_, next_key_logits_);
   shown_.start(frames_.current());
@@ -268,30 +237,25 @@ void Stream::commit_key() noexcept {
 
 void Stream::commit_propagated(bool network_started) noexcept {
   shown_.commit();
-  if (pending_.active) pending_.way.commit();
-  ++since_key_;
-  if (!network_started) return;
-  pending_.active = true;
-  pending_.way.start(frames_.current());
-  since_key_ = 0;
+  if (policy_.is_pending()) pending_.commit();
+  policy_.commit_propagated(network_started);
+  if (network_started) pending_.start(frames_.current());
 }
 
 void Stream::commit_frame(const Frame& frame, const FrameInfo& info, const Geometry& geometry) noexcept {
-  started_ = true;
-  width_ = frame.width;
-  height_ = frame.height;
-  format_ = frame.format;
+  policy_.commit_frame(frame, info.timestamp);
   geometry_ = geometry;
   ++next_index_;
-  clock_.commit(info.timestamp);
   if (carries_) frames_.commit();
 }
 
 void Stream::logits(std::vector<float>& out) {
-  if (!started_ || (!carries_ && latest_logits_.data == nullptr)) {
-    throw Error(ErrorCode::invalid_argument,
-                started_ ? "logits: expected the latest push to have succeeded, found a failure: push a frame"
-                         : "logits: expected a frame to have been pushed, found none");
+  if (!policy_.is_started() || (!carries_ && latest_logits_.data == nullptr)) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        policy_.is_started()
+            ? "logits: expected the latest push to have succeeded, found a failure: push a frame"
+            : "logits: expected a frame to have been pushed since the last reset or failure, found none");
   }
   out.resize(bundle_.classes.size() * static_cast<std::size_t>(bundle_.logits.width) *
              static_cast<std::size_t>(bundle_.logits.height));

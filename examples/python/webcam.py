@@ -37,11 +37,14 @@ class Window:
             raise KeyboardInterrupt
 
 
-def keep(frames: Iterable[Any], kept: deque[Any], limit: int | None) -> Iterator[Any]:
-    """Passes frames on and keeps each until its result comes: results arrive in the frames' order, a little later."""
-    for count, frame in enumerate(frames, start=1):
+def keep(timed: Iterable[Any], kept: deque[Any], limit: int | None) -> Iterator[Any]:
+    """Passes frames on and keeps each until its result comes: results arrive in the frames' order, a little later.
+
+    By the frames' times, of the camera's own clock, the Segmenter notices where some are missing.
+    """
+    for count, (frame, time_of_frame) in enumerate(timed, start=1):
         kept.append(frame)
-        yield frame
+        yield frame, time_of_frame
         if count == limit:
             return
 
@@ -67,7 +70,7 @@ def main() -> int:
         out = stack.enter_context(VideoWriter(arguments.out, fps)) if arguments.out else Window()
         begun = time.perf_counter()
         try:
-            for result in segmenter.stream(keep(reader, kept, arguments.limit)):
+            for result in segmenter.stream(keep(reader.timed(), kept, arguments.limit)):
                 out.write(stpl_rt.overlay(kept.popleft(), result.labels, colors))
                 count += 1
                 keys += result.is_key

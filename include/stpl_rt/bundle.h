@@ -49,18 +49,28 @@ struct TensorSpec {
   std::string type;  // "float32"
 };
 
+// A TensorRT plan that came with the bundle. A plan is code: nothing of it is read before its user has said
+// that the bundle's maker is trusted, so neither its content nor its hash is checked when the bundle is
+// opened.
+struct PlanSpec {
+  std::filesystem::path file;  // absolute, inside the bundle; what it is for is in the JSON beside it
+  std::string sha256;          // that the file must have, lower-case hexadecimal
+};
+
 struct NetworkSpec {
   std::string name;            // "segment", "fuse" or "update"
   std::filesystem::path file;  // absolute, inside the bundle, hash checked
   std::string sha256;          // lower-case hexadecimal
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::vector<PlanSpec> plans;
 };
 
 class SharedNetworks;
 
 // A validated bundle. Segmenters made from one Bundle, or from copies of it, share its compiled networks
-// where device, precision and threads are the same. Reading one checks every field, every path and every
+// where device, precision and threads are the same. Segmenters use what was read: fields that were changed
+// afterwards change nothing for them. Reading one checks every field, every path and every
 // hash, and throws Error(invalid_bundle) naming the field, what was expected and what was found; Error(io)
 // where there is no folder to read.
 class STPL_RT_API Bundle {
@@ -85,6 +95,7 @@ class STPL_RT_API Bundle {
   Bundle() = default;
 
   std::shared_ptr<SharedNetworks> compiled_;
+  std::shared_ptr<const Bundle> read_;  // the same, which nobody can change
 };
 
 }  // namespace stpl_rt

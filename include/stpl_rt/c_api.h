@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Grows with every incompatible change of this file. */
-#define STPL_C_API_VERSION 1
+#define STPL_C_API_VERSION 3
 
 typedef enum stpl_status {
   STPL_OK = 0,
@@ -71,8 +71,16 @@ typedef enum stpl_yuv_encoding {
   STPL_BT709_FULL = 3
 } stpl_yuv_encoding;
 
-/* Borrowed pixels: valid until the call that takes them returns. Fields as in stpl_rt/frame.h; begin with
- * stpl_rgb_frame() or zeros. */
+/* Where pixels or vectors lie. Only a segmenter on a GPU takes device memory, of that GPU; pinned and device
+ * memory are read after the call: they stay as they are until stpl_result_wait() has returned. */
+typedef enum stpl_memory {
+  STPL_HOST = 0,
+  STPL_PINNED = 1, /* of the host, allocated by CUDA */
+  STPL_DEVICE = 2
+} stpl_memory;
+
+/* Borrowed pixels: host memory is valid until the call that takes them returns. Fields as in stpl_rt/frame.h;
+ * begin with stpl_rgb_frame() or zeros. */
 typedef struct stpl_frame {
   const uint8_t* data;
   int width;
@@ -83,6 +91,7 @@ typedef struct stpl_frame {
   const uint8_t* chroma_cr; /* I420; NULL: right after Cb */
   ptrdiff_t chroma_stride;  /* 0: that of luma (NV12), half of it (I420) */
   stpl_yuv_encoding encoding;
+  stpl_memory memory; /* of all planes */
 } stpl_frame;
 
 /* Dense RGB rows. */
@@ -98,6 +107,7 @@ typedef struct stpl_frame_info {
   int flow_width;
   int flow_height;
   ptrdiff_t flow_stride; /* floats; 0: rows follow each other */
+  stpl_memory flow_memory;
 } stpl_frame_info;
 
 /* --- Bundles ---------------------------------------------------------------------------------------- */
@@ -125,6 +135,8 @@ STPL_RT_API int stpl_bundle_ignore_id(const stpl_bundle* bundle);
 /* Whether the bundle has the optional networks of accel mode. */
 STPL_RT_API int stpl_bundle_has_fuse(const stpl_bundle* bundle);
 STPL_RT_API int stpl_bundle_has_update(const stpl_bundle* bundle);
+/* As stpl_options takes it. */
+STPL_RT_API const char* stpl_bundle_default_schedule(const stpl_bundle* bundle);
 STPL_RT_API const char* stpl_bundle_provenance(const stpl_bundle* bundle); /* JSON */
 
 /* --- Segmenters ------------------------------------------------------------------------------------- */
@@ -133,16 +145,21 @@ typedef struct stpl_segmenter stpl_segmenter;
 typedef struct stpl_result stpl_result;
 
 typedef struct stpl_options {
-  const char* device;    /* "cpu" */
+  const char* device;    /* "cpu", "cuda", "cuda:1" */
   const char* schedule;  /* "every", "fixed:K", "adaptive[:DRIFT[:LONGEST]]"; NULL: the bundle's own */
   const char* precision; /* "f32", "bf16", "f16" */
   int threads;           /* 0: the cores this process may use */
   int confidence;        /* also compute stpl_result_confidence() */
   int scene_cuts;        /* answer a cut in the video with a key frame */
+  int flow_check;        /* search the flow back, too, and trust no pixel that does not return */
   int key_lag;           /* frames by which the network may be late; 0: push waits for it */
   int fuse;              /* accel mode: fuse key frames with what was carried to them */
   int update;            /* accel mode: correct what was carried to the frames between */
   int queue;             /* frames that submit takes before the first result is collected */
+  int device_labels;     /* GPU: the maps stay in its memory, and push does not wait for them */
+  void* cuda_stream;     /* GPU: the cudaStream_t on which all is enqueued; NULL: one of its own */
+  int build_engines;     /* GPU: build a TensorRT plan where the user's cache has none that fits */
+  int trust_engines;     /* GPU: use TensorRT plans of the bundle; a plan is code */
 } stpl_options;
 
 STPL_RT_API stpl_options stpl_default_options(void);
@@ -157,6 +174,11 @@ STPL_RT_API void stpl_segmenter_free(stpl_segmenter* segmenter);
 /* Of the segmenter, and valid as long as it is; not to be freed. */
 STPL_RT_API const stpl_bundle* stpl_segmenter_bundle(const stpl_segmenter* segmenter);
 STPL_RT_API int stpl_segmenter_threads(const stpl_segmenter* segmenter);
+STPL_RT_API int stpl_segmenter_queue(const stpl_segmenter* segmenter);
+/* On a GPU the cudaStream_t on which all of it is enqueued; NULL on the CPU. */
+STPL_RT_API void* stpl_segmenter_cuda_stream(const stpl_segmenter* segmenter);
+/* What is pushed from now on comes after all that is on the cudaStream_t `producer` now. */
+STPL_RT_API stpl_status stpl_segmenter_order_after(stpl_segmenter* segmenter, void* producer);
 /* As the option takes it; valid as long as the segmenter. */
 STPL_RT_API const char* stpl_segmenter_schedule(const stpl_segmenter* segmenter);
 
@@ -216,6 +238,15 @@ STPL_RT_API const char* stpl_key_reason_name(stpl_key_reason reason);
 STPL_RT_API void stpl_result_free(stpl_result* result);
 STPL_RT_API stpl_map stpl_result_labels(const stpl_result* result);
 STPL_RT_API stpl_map stpl_result_confidence(const stpl_result* result);
+/* With the option device_labels, in place of those above: `data` is an address of the GPU, and the GPU may
+ * not have written it yet. */
+STPL_RT_API stpl_map stpl_result_device_labels(const stpl_result* result);
+STPL_RT_API stpl_map stpl_result_device_confidence(const stpl_result* result);
+/* Waits on the host until they are written; STPL_OK at once without device_labels. */
+STPL_RT_API stpl_status stpl_result_wait(const stpl_result* result);
+/* What is enqueued on the cudaStream_t `reader` from now on comes after they are written, and their memory is
+ * not used again before what is on `reader` when the result is freed. */
+STPL_RT_API stpl_status stpl_result_read_on(const stpl_result* result, void* reader);
 STPL_RT_API int stpl_result_is_key(const stpl_result* result);
 STPL_RT_API stpl_key_reason stpl_result_key_reason(const stpl_result* result);
 STPL_RT_API int stpl_result_age(const stpl_result* result);

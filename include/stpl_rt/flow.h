@@ -1,6 +1,8 @@
 // A view of a dense optical-flow field.
 #pragma once
 
+#include <stpl_rt/frame.h>
+
 #include <cstddef>
 
 namespace stpl_rt {
@@ -13,6 +15,7 @@ struct FlowView {
   int width = 0;
   int height = 0;
   std::ptrdiff_t stride = 0;  // floats from one row to the next; 0: 2 * width
+  FrameMemory memory = FrameMemory::host;
 };
 
 }  // namespace stpl_rt

@@ -1,4 +1,4 @@
-// A view of one video frame in host memory.
+// A view of one video frame.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,14 @@ enum class YuvEncoding : std::uint8_t {
   bt709_full,
 };
 
+// Where pixels lie. Only a Segmenter on a GPU takes device memory, of that GPU. Both pinned and device memory
+// are read after the call: they must stay as they are until the result is there (DeviceMap::wait()).
+enum class FrameMemory : std::uint8_t {
+  host,
+  pinned,  // of the host, allocated by CUDA: copied without the host's help
+  device,  // addresses of the GPU; strides are positive
+};
+
 // Bytes that one pixel of `format` takes in a row of `Frame::data`.
 constexpr int bytes_per_pixel(PixelFormat format) noexcept {
   return format == PixelFormat::rgb || format == PixelFormat::bgr ? 3 : 1;
@@ -30,7 +38,7 @@ constexpr bool is_yuv(PixelFormat format) noexcept {
   return format == PixelFormat::nv12 || format == PixelFormat::i420;
 }
 
-// Borrowed pixels: the memory must stay valid until the call that takes the frame returns.
+// Borrowed pixels: host memory must stay valid until the call that takes the frame returns.
 struct Frame {
   const std::uint8_t* data = nullptr;
   int width = 0;              // pixels, at least 1
@@ -44,6 +52,7 @@ struct Frame {
   const std::uint8_t* chroma_cr = nullptr;  // i420: Cr; null: right after the last row of Cb, likewise
   std::ptrdiff_t chroma_stride = 0;         // 0: that of luma (nv12), half of it, rounded up (i420)
   YuvEncoding encoding = YuvEncoding::bt601;
+  FrameMemory memory = FrameMemory::host;  // of all planes
 };
 
 }  // namespace stpl_rt

@@ -56,12 +56,16 @@ STPL_RT_API const char* to_string(Precision precision) noexcept;
 STPL_RT_API Precision parse_precision(std::string_view text);
 
 struct SegmenterOptions {
-  std::string device = "cpu";  // "cpu"; others throw Error(unsupported) in a build without them
+  std::string device = "cpu";  // "cpu", "cuda" or "cuda:1"; Error(unsupported) in a build without them
   std::optional<Schedule> schedule = std::nullopt;  // unset: the bundle's default schedule
   Precision precision = Precision::f32;
   int threads = 0;          // of the network and of the kernels; 0: the cores this process may use
   bool confidence = false;  // also compute Result::confidence
   bool scene_cuts = true;   // answer a cut in the video with a key frame (schedules with propagation)
+  // Forward-backward check: search the flow the other way round, too, and trust no pixel that does not come
+  // back to where it was. It lowers the confidence, and adaptive schedules count it as drift. It costs a
+  // second search a frame; flow from elsewhere is not checked.
+  bool flow_check = false;
   // Frames by which the network may be late. 0: push() waits for it. D > 0: it runs in the background while
   // propagated labels go on, and what it said is adopted exactly D frames later, carried there by its own
   // flow; the labels do not depend on how fast it is. Needs a schedule with more than D frames between keys.
@@ -71,6 +75,15 @@ struct SegmenterOptions {
                       // in schedule `every`; not with key_lag
   bool update = false;  // "update": corrects what was carried to the frames between key frames
   int queue = 4;        // frames that submit() takes before the first result is collected, 1 to 1024
+  // On a GPU: the maps stay in its memory (Result::device_labels), and push() does not wait for them.
+  bool device_labels = false;
+  // On a GPU: the cudaStream_t on which all is enqueued and which outlives the Segmenter; null: one of its
+  // own.
+  void* cuda_stream = nullptr;
+  // On a GPU: build a TensorRT plan, which takes up to minutes, where the user's cache has none that fits.
+  bool build_engines = false;
+  // On a GPU: use TensorRT plans that came with the bundle. A plan is code: only of a maker you trust.
+  bool trust_engines = false;
 };
 
 }  // namespace stpl_rt

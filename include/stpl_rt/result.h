@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stpl_rt/byte_map.h>
+#include <stpl_rt/device_map.h>
 #include <stpl_rt/export.h>
 
 #include <cstdint>
@@ -21,7 +22,8 @@ enum class KeyReason : std::uint8_t {
 
 STPL_RT_API const char* to_string(KeyReason reason) noexcept;
 
-// Wall-clock milliseconds spent in each stage of one push().
+// Wall-clock milliseconds spent in each stage of one push(). On a GPU the stages are timed by the device, and
+// only where push() waits for the labels.
 struct Timing {
   double preprocess_ms = 0;
   double flow_ms = 0;  // luma pyramid, flow, composition and validity
@@ -33,10 +35,14 @@ struct Timing {
 struct Result {
   ByteMap labels;      // class ids in the order of the bundle's classes, at the frame's size
   ByteMap confidence;  // round(255 * softmax maximum * validity); empty unless asked for
+  // The same on a GPU with SegmenterOptions::device_labels, in place of those above.
+  DeviceMap device_labels;
+  DeviceMap device_confidence;
   KeyReason key_reason = KeyReason::none;
   bool is_key = false;            // the network ran on this frame, or, with key_lag, was started on it
   int age = 0;                    // frames since the key frame whose logits are shown
-  double drift = 0;               // of the frames since the key frame, summed; what adaptive schedules go by
+  double drift = 0;               // of the frames since the key frame, summed; what adaptive schedules go by.
+                                  // On a GPU 0 with other schedules, which do not wait for it
   std::uint64_t frame_index = 0;  // since construction, from 0; reset() does not rewind it
   Timing timing;
 };

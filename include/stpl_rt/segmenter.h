@@ -37,7 +37,7 @@ class STPL_RT_API Segmenter {
   explicit Segmenter(const std::filesystem::path& bundle, const SegmenterOptions& options = {});
   // Several streams: Segmenters of one Bundle share its compiled network, whose runs queue for its threads.
   // The labels of a stream are the same, bit for bit, alone and beside others.
-  explicit Segmenter(Bundle bundle, const SegmenterOptions& options = {});
+  explicit Segmenter(const Bundle& bundle, const SegmenterOptions& options = {});
   ~Segmenter();
   Segmenter(Segmenter&&) noexcept;
   Segmenter& operator=(Segmenter&&) noexcept;
@@ -71,6 +71,12 @@ class STPL_RT_API Segmenter {
   // network's, on others those of the key frame, carried along the flow. Throws Error(invalid_argument)
   // before the first frame, and, with the schedule "every", after a push on which the network failed.
   void logits(std::vector<float>& out);
+
+  // On a GPU: the cudaStream_t on which all of it is enqueued, null on the CPU.
+  [[nodiscard]] void* cuda_stream() const noexcept;
+  // On a GPU: what is pushed from now on comes after all that is on the cudaStream_t `producer` now, which
+  // may be writing the frame. Error(unsupported) on the CPU.
+  void order_after(void* producer);
 
   [[nodiscard]] const Bundle& bundle() const noexcept;
   [[nodiscard]] Schedule schedule() const noexcept;

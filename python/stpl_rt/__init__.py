@@ -13,18 +13,13 @@ from __future__ import annotations
 
 from stpl_rt import _openvino
 
-_openvino.check()
-try:
-    from stpl_rt import _core
-except ImportError:
-    # The extension finds OpenVINO beside its own package; it may be installed elsewhere on the path.
-    if not _openvino.preload():
-        raise
-    from stpl_rt import _core
+_openvino.load_core()
 
+from stpl_rt import _core
 from stpl_rt._core import (
     Bundle,
     ClassInfo,
+    DeviceArray,
     DisFlow,
     Error,
     InputSpec,
@@ -51,6 +46,7 @@ __version__: str = _core.__version__
 __all__ = [
     "Bundle",
     "ClassInfo",
+    "DeviceArray",
     "DisFlow",
     "Error",
     "InputSpec",

@@ -16,7 +16,9 @@ class Error(RuntimeError):
     code: str
 
 def engines() -> list[str]:
-    """Names of the inference engines in this build."""
+    """
+    Names of the inference engines in this build: 'openvino' for the device 'cpu', 'tensorrt' for 'cuda:N'.
+    """
 
 class InputSpec:
     """
@@ -201,7 +203,8 @@ def sample_argmax(logits: numpy.typing.NDArray[numpy.float32], size: tuple[int, 
 
 class DisFlow:
     """
-    Dense optical flow by inverse search (DIS), the runtime's own. Keeps its buffers between calls.
+    Dense optical flow by inverse search (DIS). Keeps its buffers between calls. Streams search with
+    finest_scale 1; the default is that of OpenCV's preset "ultrafast".
 
     finest_scale: pyramid level (0: full size) at which the search ends. patch_size, patch_stride: pixels.
     iterations: gradient steps a patch. threads: 0: the cores this process may use.
@@ -227,10 +230,11 @@ def compose_flow(latest: Annotated[NDArray, dict(writable=False)], past: Annotat
     latest(x) + past(x + latest(x)), read bilinearly, border-clamped. All float32 (h, w, 2).
     """
 
-def flow_validity(current: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)], *, threads: int = 0) -> NDArray[numpy.float32]:
+def flow_validity(current: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)], *, back: Annotated[NDArray, dict(writable=False)] | None = None, threads: int = 0) -> NDArray[numpy.float32]:
     """
     How far `flow` (float32 (h, w, 2), of `current` into `past`, uint8 (h, w) luma) can be trusted:
-    float32 (h, w) in [0, 1] from the photometric residual, the frame's border and the flow's divergence.
+    float32 (h, w) in [0, 1] from the photometric residual, the frame's border and the flow's divergence; and, given the flow `back`, of `past` into `current`, from whether it returns (the
+    forward-backward check).
     """
 
 class Network:
@@ -250,14 +254,66 @@ class Network:
     @property
     def bundle(self) -> Bundle: ...
 
+class DeviceArray:
+    """
+    uint8 (H, W) in a GPU's memory, which the GPU may not have written yet. torch.from_dlpack(array),
+    cupy.from_dlpack(array) and everything that reads __cuda_array_interface__ (PyCUDA, Numba) take it
+    without a copy, and wait for it on the GPU; numpy() and numpy.asarray() copy it to the host. The memory
+    is used again when nobody holds it. Readers by __cuda_array_interface__ on a stream of their own hold it
+    until they are done.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def dtype(self) -> numpy.dtype[numpy.uint8]: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the GPU has written it."""
+
+    def wait(self) -> None:
+        """
+        Waits until the GPU has written it. Raises stpl_rt.Error where the GPU failed, or the network's logits
+        were not finite.
+        """
+
+    def numpy(self) -> NDArray[numpy.uint8]:
+        """Waits, and copies it to the host: uint8 (H, W)."""
+
+    def __array__(self, dtype: object | None = None, copy: object | None = None) -> object: ...
+
+    def __len__(self) -> int: ...
+
+    def __dlpack__(self, *, stream: int | None = None, max_version: object | None = None, dl_device: object | None = None, copy: object | None = None) -> object: ...
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
 class Result:
     """What one push returns."""
 
     @property
     def labels(self) -> numpy.typing.NDArray[numpy.uint8]:
         """
-        uint8 (H, W): class ids in the order of the bundle's classes; owns its memory.
+        uint8 (H, W): class ids in the order of the bundle's classes; owns its memory. With the option
+        device_labels it is waited for and copied from the GPU when it is first asked for.
         """
+
+    @property
+    def device_labels(self) -> DeviceArray | None:
+        """
+        The labels in the GPU's memory, with the option device_labels; else None.
+        """
+
+    @property
+    def device_confidence(self) -> DeviceArray | None: ...
 
     @property
     def confidence(self) -> numpy.typing.NDArray[numpy.uint8] | None:
@@ -300,28 +356,38 @@ class Segmenter:
     Segments a live video stream, frame by frame. One Segmenter is one stream.
 
     bundle: a bundle's folder, or a Bundle: Segmenters of one Bundle share its compiled network.
-    device: 'cpu'. schedule: 'every' | 'fixed:K' | 'adaptive' | 'adaptive:DRIFT[:LONGEST]' | None, the bundle's own.
+    device: 'cpu' | 'cuda' | 'cuda:N', where this build has it.
+    schedule: 'every' | 'fixed:K' | 'adaptive' | 'adaptive:DRIFT[:LONGEST]' | None, the bundle's own.
     precision: 'f32' | 'bf16' | 'f16'. threads: of the network and the kernels; 0: the cores this process may use.
     confidence: also compute Result.confidence. scene_cuts: answer a cut in the video with a key frame.
+    flow_check: search the flow the other way round, too, and trust no pixel that does not come back (the
+    forward-backward check): it lowers the confidence, and adaptive schedules count it as drift.
     key_lag: frames by which the network may be late while propagated labels go on; 0: push() waits for it.
     fuse, update: accel mode, where the bundle has those networks: fuse key frames with what was carried to them;
     correct what was carried to the frames between.
-    queue: frames that submit() takes before the first result is collected. Raises stpl_rt.Error.
+    queue: frames that submit() takes before the first result is collected.
+    device_labels: on a GPU, the labels stay in its memory as Result.device_labels, and push() does not wait
+    for them. cuda_stream: the number of the CUDA stream on which all is enqueued
+    (torch.cuda.Stream().cuda_stream); 0: one of its own.
+    build_engines: on a GPU, build a TensorRT plan where the user's cache has none that fits. trust_engines: use plans
+    that came with the bundle; a plan is code. Raises stpl_rt.Error.
     """
 
     @overload
-    def __init__(self, bundle: Bundle, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, fuse: bool = False, update: bool = False, queue: int = 4) -> None: ...
+    def __init__(self, bundle: Bundle, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, flow_check: bool = False, key_lag: int = 0, fuse: bool = False, update: bool = False, queue: int = 4, device_labels: bool = False, cuda_stream: int = 0, build_engines: bool = False, trust_engines: bool = False) -> None: ...
 
     @overload
-    def __init__(self, bundle: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, key_lag: int = 0, fuse: bool = False, update: bool = False, queue: int = 4) -> None: ...
+    def __init__(self, bundle: str | os.PathLike, *, device: str = 'cpu', schedule: str | None = None, precision: str = 'f32', threads: int = 0, confidence: bool = False, scene_cuts: bool = True, flow_check: bool = False, key_lag: int = 0, fuse: bool = False, update: bool = False, queue: int = 4, device_labels: bool = False, cuda_stream: int = 0, build_engines: bool = False, trust_engines: bool = False) -> None: ...
 
-    def push(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
+    def push(self, frame: object, flow: object | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
         """
         Segments the next frame of the stream and returns its Result.
 
         frame: uint8 (H, W, 3) in `format`, or (H, W) grey, or (H + H / 2, W) for 'nv12' and 'i420', the planes below
-        each other; NumPy, PyTorch or any DLPack array on the CPU. Rows may have any stride; only pixels that are
-        not contiguous within a row are copied.
+        each other; NumPy, PyTorch or any DLPack array. Rows may have any stride; only pixels that are not
+        contiguous within a row are copied. With a device 'cuda' also arrays in that GPU's memory (PyTorch, CuPy,
+        PyCUDA, anything with __dlpack__ or __cuda_array_interface__): nothing is copied to the host, what writes
+        them is waited for on the GPU, and they must not be written again before the labels are there.
         flow: float32 (h, w, 2), the flow of this frame into the one pushed before it, (dx, dy) in pixels of its own
         grid, which may have any size; None: the runtime computes it.
         format: 'rgb', 'bgr', 'nv12' or 'i420'. encoding: of the last two: 'bt601', 'bt709', 'bt601_full' or
@@ -332,13 +398,13 @@ class Segmenter:
         stream as it was.
         """
 
-    def __call__(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
+    def __call__(self, frame: object, flow: object | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> Result:
         """The same as push()."""
 
-    def submit(self, frame: Annotated[NDArray, dict(writable=False)], flow: Annotated[NDArray, dict(writable=False)] | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> None:
+    def submit(self, frame: object, flow: object | None = None, *, format: str = 'rgb', encoding: str = 'bt601', timestamp: float | None = None) -> None:
         """
         Gives the next frame, with the arguments of push(), to the Segmenter's own thread; waits while `queue` frames
-        are on their way. The frame is copied.
+        are on their way. The frame is copied, or, on a GPU, kept until its result is collected.
         """
 
     def collect(self) -> Result:
@@ -357,6 +423,12 @@ class Segmenter:
     @property
     def pending(self) -> int:
         """Frames submitted and not collected."""
+
+    @property
+    def cuda_stream(self) -> int | None:
+        """
+        On a GPU the number of the CUDA stream on which all of it is enqueued; None on the CPU.
+        """
 
     @property
     def bundle(self) -> Bundle: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 from stpl_rt import _core
@@ -21,11 +22,12 @@ class Segmenter(_core.Segmenter):
     ) -> Iterator[_core.Result]:
         """Results of ``frames``, in their order, segmented in the background while the loop's body runs.
 
-            for result in segmenter.stream(stpl_rt.video.read_frames("drive.mp4")):
+            for result in segmenter.stream(stpl_rt.video.read_timed_frames("drive.mp4")):
                 show(result.labels)
 
         Args:
-            frames: what :meth:`push` takes, each of them.
+            frames: what :meth:`push` takes, each of them; or tuples of that and its timestamp, in seconds, or None where
+                it is not known. By their timestamps missing frames are noticed, and answered by a key frame.
             format, encoding: of the frames, as in :meth:`push`.
             ahead: frames taken from ``frames`` before the first result is waited for, less than ``queue``; 0: one
                 after the other.
@@ -37,8 +39,9 @@ class Segmenter(_core.Segmenter):
         if not 0 <= ahead < self.queue:
             raise ValueError(f"ahead: expected 0 to {self.queue - 1}, less than the Segmenter's queue; found {ahead}")
         try:
-            for frame in frames:
-                self.submit(frame, format=format, encoding=encoding)
+            for item in frames:
+                frame, timestamp = item if _has_timestamp(item) else (item, None)
+                self.submit(frame, format=format, encoding=encoding, timestamp=timestamp)
                 if self.pending > ahead:
                     yield self.collect()
             while self.pending:
@@ -55,3 +58,8 @@ class Segmenter(_core.Segmenter):
                 # A forked child, which the frames never reach, or a thread that collects them itself.
                 if error.code in ("unsupported", "in_use"):
                     return
+
+
+def _has_timestamp(item: object) -> bool:
+    """Whether it is a frame and its timestamp, and not a frame's planes."""
+    return isinstance(item, tuple) and len(item) == 2 and (item[1] is None or isinstance(item[1], Real))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
+TimedPixels = tuple[Pixels, float | None]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,13 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Pixels]:
         """Yield the frames that are left."""
+        return (pixels for pixels, _ in self.timed())
+
+    def timed(self) -> Iterator[TimedPixels]:
+        """Yield the frames that are left, each with its time in seconds, None where the decoder does not know it.
+
+        Times begin anywhere: those of cameras and streams are of their own clocks.
+        """
         av = _pyav()
         count, end = 0, 0.0
         try:
@@ -83,7 +91,7 @@ class VideoReader:
                 pixels: Pixels = frame.to_ndarray(format="rgb24")
                 count += 1
                 end = max(end, frame.time or 0.0)
-                yield pixels
+                yield pixels, frame.time
         except av.error.FFmpegError as error:
             raise VideoError(f"{self._source}: damaged or cut off after {count} frames: {error}") from error
         self._check_end(count, end)
@@ -119,6 +127,12 @@ def read_frames(source: str | Path) -> Iterator[Pixels]:
     """Yield the frames of a video, uint8 (H, W, 3) RGB. See VideoReader for sources and errors."""
     with VideoReader(source) as reader:
         yield from reader
+
+
+def read_timed_frames(source: str | Path) -> Iterator[TimedPixels]:
+    """Yield the frames of a video with their times, as ``Segmenter.stream`` takes them. See ``VideoReader.timed``."""
+    with VideoReader(source) as reader:
+        yield from reader.timed()
 
 
 class VideoWriter:

@@ -46,7 +46,7 @@ def make_wheel(
     checker: ModuleType, path: Path, *, without: str = "", add: str = "", requires: str = "openvino"
 ) -> Path:
     """An archive with the names of a whole wheel."""
-    names = checker.package_files() | {"stpl_rt/_core.abi3.so"}
+    names = checker.package_files() | checker.LICENSES | {"stpl_rt/_core.abi3.so"}
     names |= {f"stpl-0.1.0.dist-info/{name}" for name in checker.DIST_INFO}
     with zipfile.ZipFile(path, "w") as archive:
         for name in (names | {add}) - {without, ""}:
@@ -60,6 +60,7 @@ def make_wheel(
         ({"without": "stpl_rt/py.typed"}, "stpl_rt/py.typed is missing"),
         ({"without": "stpl_rt/_core.abi3.so"}, "expected one extension module"),
         ({"without": "stpl-0.1.0.dist-info/licenses/LICENSE"}, "LICENSE is missing"),
+        ({"without": "stpl_rt/licenses/nanobind.txt"}, "nanobind.txt is missing"),
         ({"add": "tests/conftest.py"}, "tests/conftest.py should not be there"),
         ({"add": "stpl.libs/libopenvino.so"}, "stpl.libs/libopenvino.so should not be there"),
         ({"add": "stpl_rt/_core.cpython-311-x86_64-linux-gnu.so"}, "expected one extension module"),

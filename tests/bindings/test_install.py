@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import stpl_rt
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build/cmake"
 INCLUDE = ROOT / "include/stpl_rt"
@@ -122,6 +124,25 @@ def test_the_installed_program_runs(prefix: Path, test_bundle: Path, video: Path
     done = run(prefix / "bin/stpl-segment", test_bundle, video, "--labels", "-")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) == 7 * 129 * 97
+
+
+def test_the_installed_program_says_what_python_says_of_the_same_planes(
+    prefix: Path, test_bundle: Path, tmp_path: Path
+) -> None:
+    """Frames in 4:2:0 are pushed as they lie in the file, so that flow follows the same luma."""
+    y, x = np.mgrid[:144, :128]
+    frames = []
+    for t in range(6):
+        luma = 120 + 50 * np.sin(0.2 * (x + 3 * t)) * np.cos(0.17 * y) + 40 * np.sin(0.11 * y - 0.23 * (x + 3 * t))
+        luma[96:] = np.roll(luma, 40)[96:]  # Cb and Cr: other textures, as strong
+        frames.append(luma.astype(np.uint8))
+    header = b"YUV4MPEG2 W128 H96 F25:1 Ip A1:1 C420jpeg XCOLORRANGE=FULL\n"
+    clip, labels = tmp_path / "clip.y4m", tmp_path / "labels"
+    clip.write_bytes(header + b"".join(b"FRAME\n" + frame.tobytes() for frame in frames))
+    run_well(prefix / "bin/stpl-segment", test_bundle, clip, "--schedule", "fixed:3", "--labels", labels)
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="fixed:3")
+    expected = [segmenter.push(frame, format="i420", encoding="bt601_full").labels for frame in frames]
+    np.testing.assert_array_equal(np.fromfile(labels, np.uint8).reshape(6, 96, 128), np.stack(expected))
 
 
 def test_no_installed_text_names_the_folder_it_was_made_in(prefix: Path) -> None:

@@ -213,6 +213,26 @@ def test_flow_validity_separates_what_was_followed_from_what_was_not() -> None:
     assert (wrong[edges] == 0).all() and edges.mean() > 0.2
 
 
+@pytest.mark.parametrize("size", [(1, 1), (9, 1), (33, 50)])
+def test_flow_validity_with_the_flow_back_is_the_forward_backward_check(size: tuple[int, int]) -> None:
+    """Sundaram et al., ECCV 2010, equation 5: whole within the tolerance, nothing from twice its distance on."""
+    flow = random_flow(*size, scale=3.0, seed=1)
+    back = random_flow(*size, scale=1.0, seed=2) - flow
+    still = np.full(size, 90, np.uint8)
+    from_there = warped_by_torch(back.transpose(2, 0, 1).copy(), flow).transpose(1, 2, 0)
+    off = np.square(flow + from_there).sum(-1)
+    tolerance = 0.01 * (np.square(flow).sum(-1) + np.square(from_there).sum(-1)) + 0.5
+    trust = np.clip((4 - off / tolerance) / 3, 0, 1)
+    expected = np.minimum(stpl_rt.flow_validity(still, still, flow), trust)
+    np.testing.assert_allclose(stpl_rt.flow_validity(still, still, flow, back=back), expected, atol=1e-4)
+
+
+def test_flow_validity_refuses_a_flow_back_of_another_size() -> None:
+    luma, flow = np.zeros((8, 9), np.uint8), np.zeros((8, 9, 2), np.float32)
+    with pytest.raises(stpl_rt.Error, match="back"):
+        stpl_rt.flow_validity(luma, luma, flow, back=flow[:, 1:])
+
+
 # --- sampling and argmax ---
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median_high
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
         "schedule": schedule,
         "key_lag": draw(st.integers(0, min(longest - 1, 4))),
         "scene_cuts": draw(st.booleans()),
+        "flow_check": draw(st.booleans()),
         "threads": 2,
         "confidence": True,
     }
@@ -242,10 +244,10 @@ class Plan:
         self._pending: int | None = None  # frames since the one whose network runs in the background
         self._size: tuple[int, int] | None = None
         self._last: float | None = None
-        self._usual = 0.0
+        self._waits: list[float] = []  # between frames, seconds; the last nine
 
     def reset(self) -> None:
-        self._size, self._last, self._usual = None, None, 0.0
+        self._size, self._last, self._waits = None, None, []
 
     def next(self, shot: Shot) -> Planned:
         reason = "none"
@@ -280,12 +282,11 @@ class Plan:
         if timestamp is None or self._last is None:
             return False
         passed = timestamp - self._last
-        return passed <= 0 or (self._usual > 0 and passed > 2.5 * self._usual)
+        return passed < 0 or (len(self._waits) > 0 and passed > 2.5 * median_high(self._waits))
 
     def _learn(self, timestamp: float | None) -> None:
         if timestamp is not None and self._last is not None and timestamp > self._last:
-            passed = timestamp - self._last
-            self._usual = min(passed, 0.9 * self._usual + 0.1 * passed) if self._usual > 0 else passed
+            self._waits = [*self._waits[-8:], timestamp - self._last]
         self._last = timestamp
 
 

@@ -325,6 +325,16 @@ def test_a_stream_gives_the_results_of_push(coarse_bundle: Path, large_moving_pi
             np.testing.assert_array_equal(a.labels, b.labels)
 
 
+def test_a_stream_with_timestamps_notices_missing_frames(coarse_bundle: Path, large_moving_picture: Pixels) -> None:
+    times = [0.0, 0.1, 0.2, 0.3, 0.9, 1.0]
+    frames = list(large_moving_picture[: len(times)])
+    segmenter = stpl_rt.Segmenter(coarse_bundle, schedule="fixed:100", threads=1)
+    assert [r.key_reason for r in segmenter.stream(zip(frames, times, strict=True))][4] == "gap"
+    for untimed in (frames, [(frame, None) for frame in frames]):
+        segmenter.reset()
+        assert "gap" not in [r.key_reason for r in segmenter.stream(untimed)]
+
+
 def test_a_stream_that_would_wait_for_itself_is_refused(test_bundle: Path, moving_picture: Pixels) -> None:
     segmenter = stpl_rt.Segmenter(test_bundle, threads=1, queue=2)
     for ahead in (-1, 2):
@@ -403,6 +413,64 @@ def test_yuv_frames_are_segmented_as_their_colours(layout: str, test_bundle: Pat
         segmenter(packed[:-1], format=layout)
     with pytest.raises(stpl_rt.Error, match="encoding"):
         segmenter(packed, format=layout, encoding="rec709")
+
+
+def planes_of(yuv: Pixels, size: tuple[int, int], layout: str) -> list[Pixels]:
+    """Views of I420's planes in one array, or of those of NV12."""
+    height, width = size
+    luma, chroma = yuv[: height * width].reshape(size), yuv[height * width :]
+    half = ((height + 1) // 2, (width + 1) // 2)
+    if layout == "nv12":
+        return [luma, chroma.reshape(*half, 2)]
+    return [luma, *chroma.reshape(2, *half)]
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63), (1, 1)])
+@pytest.mark.parametrize("layout", ["nv12", "i420"])
+def test_planes_in_arrays_of_their_own(layout: str, size: tuple[int, int], test_bundle: Path) -> None:
+    """As PyAV, GStreamer and cameras hand them out; of odd sizes, too, which one array cannot hold."""
+    half = (size[0] + 1) // 2 * ((size[1] + 1) // 2)
+    yuv = np.random.default_rng(3).integers(0, 255, size[0] * size[1] + 2 * half, np.uint8)
+    planes = planes_of(yuv, size, layout)
+    # The reference: chroma repeated, each pixel converted as one of 4:4:4 (a frame of 2x2 of one colour).
+    columns = [planes[1][..., 0], planes[1][..., 1]] if layout == "nv12" else planes[1:]
+    cb, cr = (c.repeat(2, 0).repeat(2, 1)[: size[0], : size[1]].astype(float) - 128 for c in columns)
+    luma = (planes[0].astype(float) - 16) * 255 / 219
+    scale = 255 / 224
+    rgb = [luma + 1.402 * scale * cr, luma - scale * (0.344136 * cb + 0.714136 * cr), luma + 1.772 * scale * cb]
+    colours = np.stack(rgb, -1).clip(0, 255).round().astype(np.uint8)
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
+    expected = segmenter(colours).labels
+    found = segmenter(planes, format=layout).labels
+    assert found.shape == size
+    assert (found == expected).mean() > 0.99
+    spaced = [np.repeat(plane, 3, axis=1)[:, ::3] for plane in planes]  # pixels with gaps: copied
+    upside_down = [plane[::-1].copy()[::-1] for plane in planes]  # rows that run upwards: not copied
+    padded = [np.pad(p, [(0, 0), (0, 7 + i)] + [(0, 0)] * (p.ndim - 2))[:, : p.shape[1]] for i, p in enumerate(planes)]
+    for given in (tuple(planes), spaced, upside_down, padded):
+        np.testing.assert_array_equal(segmenter(given, format=layout).labels, found)
+    for item in (tuple(planes), (planes, 0.5), (planes, None), (tuple(planes), np.float32(0.5))):
+        np.testing.assert_array_equal(next(iter(segmenter.stream([item], format=layout))).labels, found)
+
+
+def test_planes_that_do_not_fit_are_refused(test_bundle: Path) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1)
+    luma, pairs, half = np.zeros((48, 64), np.uint8), np.zeros((24, 32, 2), np.uint8), np.zeros((24, 32), np.uint8)
+    for planes, layout, message in [
+        ([luma, half, half], "nv12", "two planes of nv12"),
+        ([luma, pairs], "i420", "three planes of i420"),
+        ([], "i420", "found 0"),
+        ([luma, half], "nv12", r"frame\[1\]: expected \(24, 32, 2\) uint8, found \(24, 32\) uint8"),
+        ([luma, half, half[:, :-1]], "i420", r"frame\[2\]: expected \(24, 32\) uint8, found \(24, 31\)"),
+        ([luma, luma, luma], "rgb", '"nv12" or "i420" alone'),
+        ([luma[0], half, half], "i420", r"frame\[0\]: expected \(H, W\) uint8, found \(64,\)"),
+    ]:
+        with pytest.raises(stpl_rt.Error, match=message):
+            segmenter(planes, format=layout)
+    with pytest.raises(TypeError, match=r"frame\[1\]: expected .* uint8, found \(24, 32, 2\) float32"):
+        segmenter([luma, pairs.astype(np.float32)], format="nv12")
+    with pytest.raises(TypeError, match=r"frame\[1\]: expected an array .* found str"):
+        segmenter([luma, "chroma"], format="nv12")
 
 
 def test_logits_are_the_networks(test_bundle: Path, bundle_maker: ModuleType, moving_picture: Pixels) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from stpl_rt.overlay import colorize, overlay
-from stpl_rt.video import VideoError, VideoReader, VideoWriter, read_frames
+from stpl_rt.video import VideoError, VideoReader, VideoWriter, read_frames, read_timed_frames
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -31,6 +31,13 @@ def test_what_is_written_is_read_back(tmp_path: Path, moving_picture: Pixels) ->
     # 4:2:0 halves the colour's resolution; brightness stays near.
     assert np.abs(frames.astype(int).mean(-1) - moving_picture.astype(int).mean(-1)).mean() < 3
     assert [p.name for p in path.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_frames_come_with_their_times(tmp_path: Path, moving_picture: Pixels) -> None:
+    path = write(tmp_path / "clip.mp4", moving_picture, fps=12.5)
+    frames, times = zip(*read_timed_frames(path), strict=True)
+    np.testing.assert_allclose(times, np.arange(len(moving_picture)) / 12.5, atol=1e-6)
+    np.testing.assert_array_equal(np.stack(frames), np.stack(list(read_frames(path))))
 
 
 def test_files_are_h264_that_plays_everywhere(tmp_path: Path, moving_picture: Pixels) -> None:

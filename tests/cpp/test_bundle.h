@@ -112,6 +112,19 @@ inline Picture textured_picture(int width, int height, double left = 0, double t
   return picture;
 }
 
+// A scene that moves by a pixel a frame to the left, and in front of it a thing that moves by nine to the
+// right: it hides what was seen, and shows what was not.
+inline std::vector<Picture> overtaken(int count) {
+  std::vector<Picture> pictures;
+  for (int t = 0; t < count; ++t) {
+    Picture picture = textured_picture(320, 192, t);
+    const Picture thing = textured_picture(70, 60, 0, 0, 3);
+    for (int y = 0; y < 60; ++y) std::copy_n(thing.at(0, y), 3 * 70, picture.at(40 + 9 * t, 50 + y));
+    pictures.push_back(std::move(picture));
+  }
+  return pictures;
+}
+
 // What the networks of make_test_bundle.py compute, in double, pixel by pixel.
 class Reference {
  public:

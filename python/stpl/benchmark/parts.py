@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stpl.errors import UserError
-from stpl.train.run import RESUME_FILE, run_folder
+from stpl.train.run import RESUME_FILE, first_difference, run_folder
 
 PART_FILE = "part.json"
 
@@ -30,7 +30,7 @@ class Part:
         self.folder = folder
         self._key = json.loads(json.dumps(key))
         begun = _read(folder / PART_FILE)
-        difference = None if begun is None else _first_difference(begun["key"], self._key)
+        difference = None if begun is None else first_difference(begun["key"], self._key)
         if difference is not None and not overwrite:
             name, before, now = difference
             raise UserError(
@@ -67,14 +67,3 @@ def _read(file: Path) -> dict[str, Any] | None:
         return {"finished": bool(content["finished"]), "key": content["key"]}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: expected what a benchmark wrote there; it cannot be read ({error})") from None
-
-
-def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """(dotted key, value, value) of the first leaf in which two trees differ."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return None if before == now else (name, before, now)
-    for key in [*before, *(key for key in now if key not in before)]:
-        found = _first_difference(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
-        if found is not None:
-            return found
-    return None

@@ -12,6 +12,7 @@ from stpl.cli.models import (
     ClassesOption,
     ModelOption,
     SizeOption,
+    arch_option,
     class_option,
     local_folder,
     open_from_options,
@@ -101,8 +102,8 @@ def adapt(
     dataset = open_dataset(target)
     checkpoint = with_data_classes(checkpoint, dataset.classes, option)
     if resume and _lacks_report(out):  # killed between its last step and its report
-        _write_report(out, checkpoint, load_checkpoint(out), dataset)
-        _say_what_is_there(out, settings.steps)
+        _write_report(out, checkpoint, load_checkpoint(out, checkpoint.arch), dataset)
+        _say_what_is_there(out, settings.steps, checkpoint)
         return
     with processes(settings.device) as group, run_folder(out, overwrite=overwrite, resume=resume), resumable(out):
         adapted = run_adaptation(settings, checkpoint, dataset, out, resume=resume)
@@ -110,7 +111,7 @@ def adapt(
             _write_report(out, checkpoint, adapted, dataset)
     if group.index > 0:  # one process writes and speaks for all
         return
-    _say_what_is_there(out, settings.steps)
+    _say_what_is_there(out, settings.steps, adapted)
 
 
 def _lacks_report(out: Path) -> bool:
@@ -121,13 +122,14 @@ def _lacks_report(out: Path) -> bool:
     return complete and not any((out / name).exists() for name in (RESUME_FILE, "report.html"))
 
 
-def _say_what_is_there(out: Path, planned: int) -> None:
+def _say_what_is_there(out: Path, planned: int, adapted: Checkpoint) -> None:
     from rich.console import Console
 
     console = Console()
     _say_what_the_guard_kept(console, out, planned)
     console.print(f"[bold]{out}[/bold]: checkpoint, settings, metrics and report.html", highlight=False)
-    console.print(f"next: stpl-adapt export --model {out} --out BUNDLE", highlight=False, markup=False)
+    model_options = f"--model {out}{arch_option(adapted)}"
+    console.print(f"next: stpl-adapt export {model_options} --out BUNDLE", highlight=False, markup=False)
 
 
 def _say_what_the_guard_kept(console: Console, out: Path, planned: int) -> None:

@@ -142,7 +142,8 @@ def check_engines() -> Check:
         engines = stpl_rt.engines()
     except ImportError as error:
         return Check("engines", False, _one_line(error), "pip install .", core=True)
-    detail = ", ".join(engines) + f" (openvino {_version('openvino') or 'missing'}), on cpu"
+    named = ", ".join(engines) or "none: this build runs no network"
+    detail = named + f" (openvino {_version('openvino') or 'missing'})"
     return Check("engines", bool(engines), detail, core=True)
 
 
@@ -153,11 +154,37 @@ def check_gpu() -> Check:
     import torch
 
     if torch.cuda.is_available():
-        used = "used by training; the runtime of this version runs on the CPU"
-        return Check("GPU", None, f"{torch.cuda.get_device_name(0)}: {used}")
+        return Check("GPU", None, f"{torch.cuda.get_device_name(0)}: used by training; {_runtime_on_gpu()}")
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
     return Check("GPU", None, f"none usable: PyTorch is {build}, NVIDIA driver {'found' if driver else 'not found'}")
+
+
+def _runtime_on_gpu() -> str:
+    """Whether the runtime of this build runs on GPUs, by its engines."""
+    try:
+        import stpl_rt
+
+        engines = stpl_rt.engines()
+    except ImportError:
+        return "the runtime cannot be asked"
+    if "tensorrt" in engines:
+        return "and by the runtime, through TensorRT"
+    has = ", ".join(engines) or "flow and kernels"
+    return f"this build of the runtime has no engine for it ({has} alone): docs/tensorrt.md"
+
+
+def check_tensorrt() -> Check:
+    """TensorRT for ``stpl-adapt export --tensorrt``, by loading it."""
+    try:
+        from stpl.export.tensorrt_library import installed_flavours, load_tensorrt
+
+        found = [load_tensorrt(flavour) for flavour in installed_flavours()]
+    except (ImportError, ValueError) as error:  # UserError is one
+        return Check("TensorRT", False, _one_line(error), "pip install 'stpl[tensorrt]'")
+    detail = ", ".join(str(library) for library in found)
+    optional = "not installed (optional: pip install 'stpl[tensorrt]' builds plans for NVIDIA GPUs, also without one)"
+    return Check("TensorRT", True if found else None, f"{detail}, builds plans" if found else optional)
 
 
 def check_training() -> Check:
@@ -210,6 +237,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_training,
     check_video,
     check_gpu,
+    check_tensorrt,
     check_cameras,
     check_ffmpeg,
 )

@@ -75,9 +75,12 @@ def _known(error: Exception) -> int | None:
         return USER_MISTAKE
     # Only what a command has imported can have raised; importing it here would make every error slow.
     runtime, parity = sys.modules.get("stpl_rt"), sys.modules.get("stpl.export.parity")
+    tensorrt = sys.modules.get("stpl.export.tensorrt_library")
     if runtime is not None and isinstance(error, runtime.Error):
         return USER_MISTAKE if error.code in _USER_CODES else None
     if parity is not None and isinstance(error, parity.ParityError):
+        return FAULT
+    if tensorrt is not None and isinstance(error, tensorrt.PlanError):
         return FAULT
     return None
 

@@ -48,6 +48,13 @@ def open_from_options(
     return checkpoint
 
 
+def arch_option(checkpoint: Checkpoint) -> str:
+    """What to say of a checkpoint beside ``--model``: its network, where that is the user's own code."""
+    from stpl.models.factory import is_factory
+
+    return f" --arch {checkpoint.arch}" if is_factory(checkpoint.arch) else ""
+
+
 def with_data_classes(checkpoint: Checkpoint, data: ClassSet | None, option: ClassOption | None) -> Checkpoint:
     """The model with the data's classes, where ``--classes`` maps them; says what became of which."""
     if option is None or not option.maps:

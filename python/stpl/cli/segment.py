@@ -40,7 +40,14 @@ def segment(
     schedule: Annotated[
         str | None, typer.Option("--schedule", metavar="every|fixed:K|adaptive", help="The bundle's own where absent.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="cpu", help="Where the network runs.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", metavar="cpu|cuda[:N]", help="Where the network runs.")] = "cpu",
+    build_engines: Annotated[
+        bool,
+        typer.Option("--build-engines", help="On a GPU: build a TensorRT plan where the cache has none that fits."),
+    ] = False,
+    trust_engines: Annotated[
+        bool, typer.Option("--trust-engines", help="On a GPU: use the bundle's TensorRT plans. A plan is code.")
+    ] = False,
     precision: Annotated[str, typer.Option("--precision", metavar="f32|bf16|f16", help="Of the network.")] = "f32",
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="0: all cores.", min=0)] = 0,
     fps: Annotated[
@@ -67,7 +74,15 @@ def segment(
 
     if fps is not None and not 0 < fps <= 1000:
         raise UserError(f"--fps: expected frames per second above 0, up to 1000; found {fps:g}")
-    segmenter = stpl_rt.Segmenter(bundle, device=device, schedule=schedule, precision=precision, threads=threads)
+    segmenter = stpl_rt.Segmenter(
+        bundle,
+        device=device,
+        schedule=schedule,
+        precision=precision,
+        threads=threads,
+        build_engines=build_engines,
+        trust_engines=trust_engines,
+    )
     stream = FrameStream(input)
     labels = None
     if labels_out is not None:

@@ -37,10 +37,12 @@ class PairBatch:
     past: Tensor
     flow: Tensor
 
-    def to(self, device: torch.device) -> PairBatch:
-        """The same on another device, images with their channels last; does not wait for copies from pinned memory."""
+    def to(self, device: torch.device, *, channels_last: bool = True) -> PairBatch:
+        """The same on another device; does not wait for copies from pinned memory."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        # Copied as it lies, then laid out on the device: both at once the host would have to do.
         present, past = (
-            images.to(device, non_blocking=True, memory_format=torch.channels_last)
+            images.to(device, non_blocking=True).contiguous(memory_format=layout)
             for images in (self.present, self.past)
         )
         return PairBatch(present, past, self.flow.to(device, non_blocking=True))

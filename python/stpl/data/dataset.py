@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +85,24 @@ class VideoDataset(ABC):
         in that grid's pixels. None where there is none, and flow has to be computed."""
         self.frame_id(index)
         return None
+
+    def files(self, *, labels: bool = False, flow: bool = False) -> list[Path]:
+        """The files that hold the frames, and on request labels and stored flow; none where the data is generated."""
+        return []
+
+
+def files_digest(files: Iterable[Path], root: Path | None = None) -> str:
+    """Tells files from others without reading them: by name, size and time of change, wherever the folder lies.
+
+    Args:
+        root: names are paths under this folder; the files' own names where None.
+    """
+    found = ((file, file.stat()) for file in files)
+    known = sorted(
+        (file.name if root is None else str(file.relative_to(root)), status.st_size, status.st_mtime_ns)
+        for file, status in found
+    )
+    sha = hashlib.sha256()
+    for name, size, changed in known:
+        sha.update(f"{name} {size} {changed}\n".encode())
+    return f"{len(known)} files, {sha.hexdigest()[:12]}"

@@ -104,6 +104,11 @@ class FolderDataset(VideoDataset):
     def labelled(self) -> list[int]:
         return [index for index, label in enumerate(self._labels) if label is not None]
 
+    def files(self, *, labels: bool = False, flow: bool = False) -> list[Path]:
+        if not labels or self._config is None:
+            return list(self._frames)
+        return [*self._frames, *(label for label in self._labels if label is not None), self.root / CONFIG_NAME]
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self._frames):
             raise IndexError(f"expected a frame index 0 to {len(self._frames) - 1}, found {index}")

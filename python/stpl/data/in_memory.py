@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from stpl.data.dataset import Flow, FrameId, Image, LabelMap, VideoDataset
 
 
@@ -44,3 +46,6 @@ class InMemory(VideoDataset):
 
     def stored_flow(self, index: int) -> Flow | None:
         return self._dataset.stored_flow(index)
+
+    def files(self, *, labels: bool = False, flow: bool = False) -> list[Path]:
+        return self._dataset.files(labels=labels, flow=flow)

@@ -105,6 +105,15 @@ class NumberedVideo(VideoDataset):
             return None
         return read_flow(self._flow_folder / self.flow_name(frame), self.aspect(frame))
 
+    def files(self, *, labels: bool = False, flow: bool = False) -> list[Path]:
+        found = [frame.image for frame in self._frames]
+        if labels:
+            found += [frame.label for frame in self._frames if frame.label is not None]
+        if flow and self._flow_folder is not None:
+            names = (self.flow_name(frame) for frame in self._frames)
+            found += [self._flow_folder / name for name in names if name in self._flow_files]
+        return found
+
     def numbered(self, index: int) -> NumberedFrame:
         """The files of a frame."""
         if not 0 <= index < len(self._frames):

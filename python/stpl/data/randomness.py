@@ -40,7 +40,7 @@ def uniform(
     """``(N, *shape)`` float32 in [0, 1): a row from each generator; None draws from torch's global one."""
     rows = [torch.rand(tuple(shape), generator=generator) for generator in generators]
     numbers = torch.stack(rows)
-    if torch.device(device).type == "cuda":
+    if torch.device(device).type != "cpu":
         return numbers.pin_memory().to(device, non_blocking=True)  # the host goes on while it copies
     return numbers.to(device)
 

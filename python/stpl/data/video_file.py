@@ -191,6 +191,9 @@ class VideoFileDataset(VideoDataset):
     def labelled(self) -> list[int]:
         return []
 
+    def files(self, *, labels: bool = False, flow: bool = False) -> list[Path]:
+        return [video.path for video in self._videos]
+
     def _locate(self, index: int) -> tuple[int, int]:
         """(number of the video, number of the frame in it)"""
         if not 0 <= index < len(self):

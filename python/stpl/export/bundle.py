@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from stpl import __version__
 from stpl.data.classes import IGNORE_ID
 from stpl.data.dataset import Image
 from stpl.errors import UserError
+from stpl.export.lowering import Lowering, lower_networks
+from stpl.export.mixed_precision import Lowered
 from stpl.export.onnx import INPUT_NAME, ExportedNetwork, Shape, export_network, export_onnx
-from stpl.export.parity import Parity, measure_parity
+from stpl.export.parity import MIN_AGREEMENT, Parity, measure_parity
 from stpl.models.protocol import aligns_corners
 from stpl.train.accel import AccelNetworks
 from stpl.train.checkpoint import Checkpoint
@@ -36,6 +38,8 @@ class ExportResult:
 
     bundle: Path
     parity: Parity
+    lowered: dict[str, Lowered] = field(default_factory=dict)
+    """By network, where another precision than fp32 was asked for."""
 
 
 def export_bundle(
@@ -48,6 +52,7 @@ def export_bundle(
     schedule: str = "every",
     provenance: dict[str, Any] | None = None,
     accel: AccelNetworks | None = None,
+    lowering: Lowering | None = None,
     overwrite: bool = False,
 ) -> ExportResult:
     """Exports ``checkpoint`` to the folder ``out``, whole or not at all.
@@ -62,6 +67,8 @@ def export_bundle(
         schedule: what a Segmenter uses where nobody says otherwise.
         provenance: beside what the checkpoint itself knows.
         accel: the checkpoint's networks of accel mode, for an input of the checkpoint's own size.
+        lowering: the precision of the stored networks, where it is not fp32. Twice the labels that it allows to change
+            on its own frames may change on ``frames``.
         overwrite: replace a bundle that lies at ``out``.
 
     Raises:
@@ -78,24 +85,27 @@ def export_bundle(
     folder.mkdir()
     try:
         model = checkpoint.build()
-        network = export_onnx(model, checkpoint.input.height, checkpoint.input.width, folder / NETWORK)
-        manifest = make_manifest(
-            checkpoint,
-            network,
-            name or _plain_name(out),
-            schedule,
-            provenance or {},
-            align_corners=aligns_corners(model),
-        )
+        aligned = aligns_corners(model)
+        networks = {"segment": export_onnx(model, checkpoint.input.height, checkpoint.input.width, folder / NETWORK)}
         if accel is not None:
-            manifest["networks"].update(_export_accel(accel, network, folder))
-        (folder / MANIFEST).write_text(_as_text(manifest), encoding="utf-8")
+            networks.update(_export_accel(accel, networks["segment"], folder))
+        lowered: dict[str, Lowered] = {}
+        if lowering is not None:
+            networks, lowered = lower_networks(networks, lowering, checkpoint.input.spec(), align_corners=aligned)
+            provenance = {**(provenance or {}), "precision": lowering.provenance(lowered)}
+        manifest = make_manifest(
+            checkpoint, networks, name or _plain_name(out), schedule, provenance or {}, align_corners=aligned
+        )
+        (folder / MANIFEST).write_text(as_text(manifest), encoding="utf-8")
         parity = measure_parity(model, folder, frames)
-        parity.require()
+        if lowering is None:
+            parity.require()
+        else:
+            parity.require(min(MIN_AGREEMENT, 1 - 2 * lowering.allowed))
         _put(folder, out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return ExportResult(out, parity)
+    return ExportResult(out, parity, lowered)
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -111,7 +121,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 def make_manifest(
     checkpoint: Checkpoint,
-    network: ExportedNetwork,
+    networks: dict[str, ExportedNetwork],
     name: str,
     schedule: str,
     provenance: dict[str, Any],
@@ -120,7 +130,7 @@ def make_manifest(
 ) -> dict[str, Any]:
     """The manifest of a bundle, as docs/bundle.md describes it; ``align_corners`` says how the logits lie."""
     spec = checkpoint.input
-    _, classes, height, width = network.logits_shape
+    _, classes, height, width = networks["segment"].logits_shape
     if classes != len(checkpoint.classes):
         raise ValueError(f"expected logits of {len(checkpoint.classes)} classes, found {classes}")
     return {
@@ -142,9 +152,7 @@ def make_manifest(
             "filter": spec.filter,
         },
         "logits": {"width": width, "height": height, "align_corners": align_corners},
-        "networks": {
-            "segment": _entry(network),
-        },
+        "networks": {network_name: _entry(network) for network_name, network in networks.items()},
         "default_schedule": schedule,
         "provenance": {
             **checkpoint.provenance,
@@ -175,20 +183,20 @@ def _entry(network: ExportedNetwork) -> dict[str, Any]:
     }
 
 
-def _export_accel(accel: AccelNetworks, segment: ExportedNetwork, folder: Path) -> dict[str, Any]:
-    """Writes the networks of accel mode; returns their entries."""
+def _export_accel(accel: AccelNetworks, segment: ExportedNetwork, folder: Path) -> dict[str, ExportedNetwork]:
+    """Writes the networks of accel mode."""
     logits, image = segment.logits_shape, segment.inputs[INPUT_NAME]
-    entries = {}
+    networks = {}
     for name, model, inputs, output in (
         ("fuse", accel.fuse, {"logits": logits, "past": logits}, "fused"),
         ("update", accel.update, {INPUT_NAME: image, "carried": logits}, "updated"),
     ):
         if model is not None:
-            entries[name] = _entry(export_network(model, inputs, output, folder / f"{name}.onnx"))
-    return entries
+            networks[name] = export_network(model, inputs, output, folder / f"{name}.onnx")
+    return networks
 
 
-def _as_text(manifest: dict[str, Any]) -> str:
+def as_text(manifest: dict[str, Any]) -> str:
     """JSON for people: indented, but lists of numbers on one line (a look-up table has 768)."""
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     # Strings hold no raw line breaks, so that what spans lines is structure.

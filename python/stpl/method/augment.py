@@ -1,15 +1,32 @@
-"""T: one photometric augmentation, drawn once for both frames of a pair."""
+"""T: one photometric augmentation, drawn once for both frames of a pair.
+
+What is drawn is known to the host, so that what was not drawn is not computed and nothing waits for a GPU.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import kornia.augmentation as K
 import torch
+from kornia.color import rgb_to_grayscale
+from kornia.enhance.adjust import (
+    adjust_brightness_accumulative,
+    adjust_contrast_with_mean_subtraction,
+    adjust_hue,
+    adjust_saturation_with_gray_subtraction,
+)
+from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from pydantic import Field
 from torch import Tensor, nn
 
 from stpl.config import Config
+
+_BLUR = (5, 5)
+_BLUR_SIGMA = (0.3, 1.5)
+
+Drawn = dict[str, Tensor]
 
 
 class AugmentationConfig(Config):
@@ -52,7 +69,7 @@ class Colours(nn.Module):
 
 
 class PairAugmentation(nn.Module):
-    """Augments normalised frames t and t-1 alike (kornia's ``VideoSequential``, same parameters on every frame).
+    """Augments normalised frames t and t-1 alike: colour jitter, grey, blur, noise, by kornia's definitions.
 
     Args:
         config: strengths.
@@ -64,14 +81,13 @@ class PairAugmentation(nn.Module):
     ) -> None:
         super().__init__()
         self.colours = Colours(mean, std, color_order)
+        self.config = config
         strength = config.jitter
-        self.video = K.VideoSequential(
+        # In a tuple, so that they stay where they are when the module moves: they draw on the host on any device.
+        self._draws = (
             K.ColorJitter(strength, strength, strength, strength / 4, p=config.jitter_probability),
             K.RandomGrayscale(p=config.grayscale_probability),
-            K.RandomGaussianBlur((5, 5), (0.3, 1.5), p=config.blur_probability),
-            K.RandomGaussianNoise(0.0, config.noise, p=config.noise_probability),
-            data_format="BTCHW",
-            same_on_frame=True,
+            K.RandomGaussianBlur(_BLUR, _BLUR_SIGMA, p=config.blur_probability),
         )
 
     @torch.no_grad()
@@ -80,7 +96,7 @@ class PairAugmentation(nn.Module):
 
         Pair by pair: kornia draws from torch's global generator, which is seeded for each from its own. That costs
         nothing (on a CPU it is faster than the whole batch at once, which leaves the cache) and leaves the global
-        generator in another state.
+        generator in another state. The noise alone is drawn where the frames are.
 
         Args:
             generators: of each of the N pairs.
@@ -89,7 +105,53 @@ class PairAugmentation(nn.Module):
         augmented = []
         for clip, generator in zip(clips, generators, strict=True):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-            augmented.append(self.colours.normalise(self.video(clip[None])[0]))
+            augmented.append(self.colours.normalise(self._augmented(clip)))
+        channels_last = present.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         present, past = torch.stack(augmented).unbind(1)
-        layout = torch.channels_last
         return present.contiguous(memory_format=layout), past.contiguous(memory_format=layout)
+
+    def _augmented(self, frames: Tensor) -> Tensor:
+        """Frames ``(T, 3, H, W)`` of one clip, all changed alike."""
+        shape = frames[:1].shape
+        jitter, grayscale, blur = (draw.forward_parameters(shape) for draw in self._draws)
+        if _chosen(jitter):
+            frames = _jittered(frames, jitter)
+        if _chosen(grayscale):
+            frames = rgb_to_grayscale(frames).expand_as(frames)
+        if _chosen(blur):
+            frames = _blurred(frames, blur)
+        if _happens(self.config.noise_probability):
+            frames = frames + self.config.noise * torch.randn(shape, device=frames.device)
+        return frames
+
+
+def _happens(probability: float) -> bool:
+    return probability == 1.0 or (probability > 0.0 and torch.rand(()).item() < probability)
+
+
+def _chosen(drawn: Drawn) -> bool:
+    return bool(drawn["batch_prob"] > 0.5)
+
+
+def _blurred(frames: Tensor, drawn: Drawn) -> Tensor:
+    weights = get_gaussian_kernel1d(_BLUR[0], drawn["sigma"][:, None])[0].tolist()
+    kernel = torch.stack([frames.new_full((), weight) for weight in weights])[None]  # filled on the frames' device
+    return filter2d_separable(frames, kernel, kernel, "reflect")
+
+
+def _jittered(frames: Tensor, drawn: Drawn) -> Tensor:
+    """Brightness, contrast, saturation and hue, in the order drawn."""
+    changes = (
+        (adjust_brightness_accumulative, drawn["brightness_factor"], 1.0),
+        (adjust_contrast_with_mean_subtraction, drawn["contrast_factor"], 1.0),
+        (adjust_saturation_with_gray_subtraction, drawn["saturation_factor"], 1.0),
+        (adjust_hue, drawn["hue_factor"] * 2 * math.pi, 0.0),
+    )
+    for number in drawn["order"].tolist():
+        change, factor, neutral = changes[number]
+        amount = factor.item()
+        if amount != neutral:
+            # Filled on the frames' device: a number brought there from the host would have to be waited for.
+            frames = change(frames, frames.new_full((1,), amount))
+    return frames.clamp(0.0, 1.0)

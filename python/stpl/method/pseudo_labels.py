@@ -74,17 +74,19 @@ class PseudoLabeller(nn.Module):
         confidence, labels = probabilities.max(dim=1)
         counted = torch.ones_like(labels, dtype=torch.bool) if inside is None else inside
         if update and self.config.selection == "class-balanced":
-            self._update(confidence[counted], labels[counted])
+            self._update(confidence, labels, counted)
         if self.config.selection != "all":
             counted = counted & (confidence >= self.thresholds[labels])
         return PseudoLabels(labels.masked_fill(~counted, IGNORE_ID), confidence)
 
-    def _update(self, confidence: Tensor, labels: Tensor) -> None:
+    def _update(self, confidence: Tensor, labels: Tensor, counted: Tensor) -> None:
         """Moves each present class's threshold towards what keeps its share, over the batch of all processes."""
         classes = self.thresholds.numel()
         bins = (confidence * _BINS).long().clamp(0, _BINS - 1)
-        histogram = torch.bincount(labels * _BINS + bins, minlength=classes * _BINS)
-        histogram = all_reduce_sum(histogram.view(classes, _BINS))
+        # Sums into fixed places: bincount and a selection of the counted pixels would make the host wait for a GPU.
+        flat = torch.zeros(classes * _BINS, dtype=torch.int64, device=labels.device)
+        flat.scatter_add_(0, (labels * _BINS + bins).flatten(), counted.flatten().long())
+        histogram = all_reduce_sum(flat.view(classes, _BINS))
         at_least = histogram.flip(1).cumsum(1).flip(1)  # pixels at least as sure as each bin's lower edge
         total = at_least[:, 0]
         highest = (at_least >= self.config.share * total[:, None]).sum(dim=1) - 1

@@ -50,5 +50,9 @@ def batch_mean(total: Tensor, count: Tensor | float) -> Tensor:
         over their number: the loss of one process with the whole batch. 0 where there is no term at all.
     """
     # Doubles: sums of soft weights, and exact for any number of pixels.
-    terms = all_reduce_sum(torch.as_tensor(count, dtype=torch.float64, device=total.device))
+    if isinstance(count, Tensor):
+        count = count.to(torch.float64)
+    else:  # filled on the device: a number brought there from the host would have to be waited for
+        count = torch.full((), count, dtype=torch.float64, device=total.device)
+    terms = all_reduce_sum(count)
     return total * (process_count() / terms.clamp_min(1.0)).to(total.dtype)

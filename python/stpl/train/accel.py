@@ -116,7 +116,7 @@ def train_accel(
         )  # fmt: skip
         if judgement.helps:
             kept[name] = network
-    _save(kept, config, checkpoint, out / ACCEL_FILE)
+    save_accel(kept, config, checkpoint, out / ACCEL_FILE)
     return judgements
 
 
@@ -238,7 +238,8 @@ def _judge_fuse(config: AccelConfig, teacher: Teacher, clips: Clips, fuse: FuseN
     )
 
 
-def _save(networks: dict[str, nn.Module], config: AccelConfig, checkpoint: Checkpoint, path: Path) -> None:
+def save_accel(networks: dict[str, nn.Module], config: AccelConfig, checkpoint: Checkpoint, path: Path) -> None:
+    """Writes networks ("fuse", "update") and the checkpoint that they belong to; :func:`load_accel` reads them."""
     header = {
         "format": FORMAT,
         "checkpoint": checkpoint.digest,

@@ -59,7 +59,7 @@ def adapt(
     processes.places(config.batch_size, config.accumulate)  # what cannot be done is said before anything is written
     autocast(config.precision, processes.device)
     out.mkdir(parents=True, exist_ok=True)
-    origin = {"target": data_identity(target), "source model": source.digest}
+    origin = {"target": data_identity(target, flow=True), "source model": source.digest}
     resume = resume and (out / RESUME_FILE).is_file()  # a run killed before its first step begins again
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)

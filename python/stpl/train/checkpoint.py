@@ -206,7 +206,7 @@ def _agreed_arch(written: str, said: str | None, file: Path) -> str:
         if said is None:
             raise UserError(
                 f"{file}: the network is your own code, '{written}', and a file must not choose what is imported: "
-                f"where you trust it, say --arch {written}"
+                f"where you trust it, say --arch {written} (for stpl-adapt source: --model {written})"
             )
         return said
     if said is not None and said != written:

@@ -44,8 +44,11 @@ class AdaptConfig(Config):
     """Of the teacher, a step; the teacher is what comes out."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """``auto``: the GPU where there is one."""
-    precision: Literal["f32", "bf16", "fp16"] = "f32"
-    """Of the networks' passes; weights and losses stay f32. fp16 needs a GPU and scales the loss."""
+    precision: Literal["auto", "f32", "bf16", "fp16"] = "auto"
+    """Of the networks' passes; weights and losses stay f32. ``auto``: bf16 on a GPU that has it, else f32. fp16 needs a
+    GPU and scales the loss."""
+    channels_last: bool = True
+    """Whether networks and images are laid out with their channels last, as convolutions want them."""
     compile: bool = False
     """Whether the networks go through torch.compile."""
     workers: int = Field(2, ge=1)

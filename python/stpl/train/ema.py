@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def make_teacher(student: nn.Module) -> nn.Module:
@@ -16,12 +17,17 @@ def make_teacher(student: nn.Module) -> nn.Module:
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """``teacher = decay * teacher + (1 - decay) * student``; integer buffers are copied."""
-    moved: set[int] = set()
-    for old, new in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
-        if old.data_ptr() in moved:  # a weight under two names moves once
-            continue
-        moved.add(old.data_ptr())
+    followed: list[tuple[Tensor, Tensor]] = []
+    for old, new in zip(_tensors(teacher), _tensors(student), strict=True):
         if old.is_floating_point():
-            old.lerp_(new, 1.0 - decay)
+            followed.append((old, new))
         else:
             old.copy_(new)
+    olds, news = (list(tensors) for tensors in zip(*followed, strict=True))
+    torch._foreach_lerp_(olds, news, 1.0 - decay)  # together, as on a GPU each alone costs as much to launch
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    """Weights and buffers; one under two names comes once."""
+    yield from network.parameters()
+    yield from network.buffers()

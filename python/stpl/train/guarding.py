@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from stpl.method.guard import (
     video_content,
     video_contrast,
 )
+from stpl.method.tone_curves import chain, gamma_lut
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.processes import Processes
 from stpl.train.run import MetricsLog, ResumeState
@@ -175,6 +175,4 @@ def _spread(target: VideoDataset, config: GuardConfig) -> list[int]:
 
 def with_gamma(config: InputConfig, gamma: float) -> InputConfig:
     """The input with a further tone curve, ``(v / 255)^gamma``, after its own look-up table."""
-    lut = config.lut or (tuple(range(256)),) * 3
-    curves = tuple(tuple(int(v) for v in np.round(255.0 * (np.array(channel) / 255.0) ** gamma)) for channel in lut)
-    return config.model_copy(update={"lut": curves})
+    return config.model_copy(update={"lut": chain(config.lut, gamma_lut(gamma))})

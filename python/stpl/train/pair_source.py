@@ -93,7 +93,7 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
     if data.classes is None or not usable:
         raise UserError(f"{data.name}: expected labelled frames with the frame before each; found none")
     out.mkdir(parents=True, exist_ok=True)
-    origin = {"data": data_identity(data)}
+    origin = {"data": data_identity(data, labels=True, flow=True)}
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)
     torch.manual_seed(config.seed)

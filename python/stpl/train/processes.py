@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from stpl.errors import UserError
 from stpl.method.reduction import all_reduce_sum
+from stpl.train.ahead import Fetched
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -91,11 +92,12 @@ class Processes:
         """The mean of every process's ``values``."""
         return all_reduce_sum(values) / self.count
 
-    def any(self, flag: bool) -> bool:
-        """Whether any process says yes; every process must ask."""
+    def any(self, flag: bool) -> Callable[[], bool]:
+        """Whether any process says yes; every process must ask. The answer is waited for when it is called."""
         if self.count == 1:
-            return flag
-        return bool(all_reduce_sum(torch.tensor(float(flag), device=self.device)) > 0)
+            return lambda: flag
+        total = Fetched(all_reduce_sum(torch.full((1,), float(flag), device=self.device)))
+        return lambda: total.values()[0] > 0
 
     def same_text(self, text: str) -> str:
         """The main process's text, in all of them."""

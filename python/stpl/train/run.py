@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from stpl.config import Config, dump_yaml
-from stpl.data.dataset import VideoDataset
+from stpl.data.dataset import VideoDataset, files_digest
 from stpl.errors import UserError
 from stpl.method.reduction import is_main_process, wait_for_all
 from stpl.train.checkpoint import FILE_NAME, load_tensors, save_tensors
@@ -47,6 +48,8 @@ ACCEL_FILE = "accel.safetensors"
 """The networks of the runtime's accel mode, where they were asked for."""
 
 RUN_FILES = (FILE_NAME, RESUME_FILE, ACCEPTED_FILE, ACCEL_FILE, METRICS_FILE, CONFIG_FILE, REPORT_FILE)
+AT_THE_END = ("selected", "accel", "done")
+"""Events after the last step; a run that was killed there, before its checkpoint was written, logs them again."""
 REPLACED = ".replaced"
 """Where the files of a run that is being replaced wait until the new one has something to show."""
 
@@ -153,7 +156,7 @@ class MetricsLog:
                 entry = json.loads(line)
             except json.JSONDecodeError:  # the last line of a run that was killed while writing it
                 continue
-            if entry.get("step", -1) < step and entry["event"] != "done":
+            if entry.get("step", -1) < step and entry["event"] not in AT_THE_END:
                 kept.append(line)
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
@@ -249,40 +252,52 @@ def require_same_run(path: Path, config: Config, origin: Mapping[str, str]) -> N
         UserError: naming the first difference.
     """
     started = json.loads(load_tensors(path)[1]["origin"])
-    key, expected, found = _first_difference(started, {"config": config.model_dump(mode="json"), **origin})
-    if key:
+    difference = first_difference(started, {"config": config.model_dump(mode="json"), **origin})
+    if difference is not None:
+        key, expected, found = difference
         raise UserError(
             f"{path.parent}: expected what the run was started with, {key} = {expected}; found {key} = {found}: "
             "resume it with the same command, or start anew with --overwrite"
         )
 
 
-def _first_difference(started: Any, given: Any, key: str = "") -> tuple[str, Any, Any]:
-    """The first key in which two trees differ and both values; an empty key where they are equal."""
-    if isinstance(started, dict) and isinstance(given, dict):
-        for name in [*started, *(name for name in given if name not in started)]:
-            found = _first_difference(started.get(name), given.get(name), f"{key}.{name}" if key else str(name))
-            if found[0]:
-                return found
-        return "", None, None
-    return ("", None, None) if started == given else (key, started, given)
+def first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """(dotted key, value, value) of the first leaf in which two trees differ."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return None if before == now else (name, before, now)
+    for key in [*before, *(key for key in now if key not in before)]:
+        found = first_difference(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+        if found is not None:
+            return found
+    return None
 
 
-def data_identity(dataset: VideoDataset) -> str:
-    """Tells one data set from another without reading all of it: name, number of frames, digest of the first."""
+def data_identity(dataset: VideoDataset, *, labels: bool = False, flow: bool = False) -> str:
+    """Tells one data set from another without reading all of it.
+
+    By name, number of frames, digest of the first, and, where it lies in files, their names, sizes and times of change:
+    those of the frames, and of the labels and the stored flow where they are used.
+    """
     digest = hashlib.sha256(np.ascontiguousarray(dataset.frame(0)).tobytes()).hexdigest()
-    return f"{dataset.name}, {len(dataset)} frames, {digest[:12]}"
+    files = dataset.files(labels=labels, flow=flow)
+    told = f", {files_digest(files)}" if files else ""
+    return f"{dataset.name}, {len(dataset)} frames, {digest[:12]}{told}"
+
+
+Values = Mapping[str, float] | Callable[[], Mapping[str, float]]
 
 
 def run_steps(
     title: str,
     steps: range,
-    step: Callable[[int], dict[str, float]],
+    step: Callable[[int], Values],
     log: MetricsLog,
     save: Callable[[int], None],
     save_every: int,
-    any_process: Callable[[bool], bool] = bool,
+    any_process: Callable[[bool], Callable[[], bool]] = lambda flag: lambda: flag,
     finished: Callable[[], bool] = lambda: False,
+    save_after: Callable[[int], bool] = lambda _: False,
+    ahead: int = 0,
 ) -> None:
     """Runs ``step(i)`` for every step, with a progress bar, a log line each, and resumable saves.
 
@@ -290,23 +305,48 @@ def run_steps(
     raised.
 
     Args:
-        any_process: whether any of the processes that share the steps says yes: they stop after the same one.
+        step: its values by name, or a function to ask for them once they have been computed.
+        any_process: given whether this process is to stop, a function that says whether any of those that share the
+            steps is: they stop after the same one.
         finished: asked before each step; where it says yes, the remaining ones are left out.
+        save_after: whether to save after so many steps, beside every ``save_every``.
+        ahead: steps that may have been begun before the values of one are asked for: a GPU then always has work.
     """
     with step_progress() as progress, _deferred_interrupts() as interrupted:
         task = progress.add_task(title, total=steps.stop, completed=steps.start, loss="")
+        pending: deque[tuple[int, Values, Callable[[], bool]]] = deque()
+        since = time.perf_counter()
+
+        def settle(most: int) -> bool:
+            """Logs the oldest steps until at most ``most`` are pending; whether one of them was the last to be."""
+            nonlocal since
+            stop = False
+            while len(pending) > most:
+                number, found, stops = pending.popleft()
+                values = found() if callable(found) else found
+                now = time.perf_counter()
+                log.write("step", step=number, **values, seconds=round(now - since, 4))
+                progress.update(task, advance=1, loss=f"loss {values['loss']:.3f}")
+                stop, since = stops() or stop, now
+            return stop
+
         for i in steps:
             if finished():
                 break
-            started = time.perf_counter()
-            values = step(i)
-            log.write("step", step=i, **values, seconds=round(time.perf_counter() - started, 4))
-            progress.update(task, advance=1, loss=f"loss {values['loss']:.3f}")
-            stop = any_process(interrupted())
-            if stop or ((i + 1) % save_every == 0 and i + 1 < steps.stop):
+            if not pending:
+                since = time.perf_counter()
+            pending.append((i, step(i), any_process(interrupted())))
+            saves = ((i + 1) % save_every == 0 and i + 1 < steps.stop) or save_after(i + 1)
+            stop = settle(ahead)
+            if stop or saves:
+                stop = settle(0) or stop
                 save(i + 1)
             if stop:
                 raise KeyboardInterrupt
+        last = pending[-1][0] if pending else steps.start
+        if settle(0):
+            save(last + 1)
+            raise KeyboardInterrupt
 
 
 class _RateColumn(ProgressColumn):

@@ -23,6 +23,7 @@ from stpl.method.augment import Colours
 from stpl.models.protocol import aligns_corners
 from stpl.models.registry import build_model
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
+from stpl.train.processes import Processes
 from stpl.train.run import (
     METRICS_FILE,
     RESUME_FILE,
@@ -33,6 +34,7 @@ from stpl.train.run import (
     run_steps,
     write_config,
 )
+from stpl.train.training import autocast
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class SourceConfig(Config):
     learning_rate: float = Field(2e-3, gt=0)
     """Peak of a one-cycle schedule (Smith and Topin, 2018)."""
     weight_decay: float = Field(1e-2, ge=0)
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """``auto``: the GPU where there is one."""
     precision: Literal["f32", "bf16"] = "f32"
     seed: int = Field(0, ge=0)
     save_every: int = Field(200, ge=1)
@@ -77,8 +81,8 @@ def train_source(
         The checkpoint, also written to ``out/checkpoint.safetensors``.
 
     Raises:
-        UserError: no labelled frames, an unknown model, an initial checkpoint of other classes, or a run that cannot
-            be resumed.
+        UserError: no labelled frames, an unknown model, an initial checkpoint of other classes, a run that cannot be
+            resumed, or settings that this machine cannot follow.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
     """
     labelled = data.labelled()
@@ -87,8 +91,10 @@ def train_source(
     if initial is not None:
         _require_classes(initial, data, data.classes)
         config = config.model_copy(update={"model": initial.arch, "input": initial.input})
+    device = Processes.start(config.device).device  # what cannot be done is said before anything is written
+    autocast(config.precision, device)
     out.mkdir(parents=True, exist_ok=True)
-    origin = {"data": data_identity(data), "initial model": "none" if initial is None else initial.digest}
+    origin = {"data": data_identity(data, labels=True), "initial model": "none" if initial is None else initial.digest}
     resume = resume and (out / RESUME_FILE).is_file()  # a run killed before its first step begins again
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)
@@ -96,7 +102,7 @@ def train_source(
     torch.manual_seed(config.seed)
     start_from = initial if initial is not None else Checkpoint(config.model, data.classes, config.input, {})
     model = initial.build() if initial is not None else build_model(config.model, len(data.classes), size=config.crop)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = ResumeState({"model": model}, optimizer, config, origin)
     log = MetricsLog(out / METRICS_FILE)
@@ -161,15 +167,16 @@ class _Supervised:
             images, moved = self.augment(images, labels[:, None].float())
             if config.jitter > 0:
                 images = self.colours.normalise(self.jitter(self.colours.restore(images)))
-        labels = moved[:, 0].long()
+        device = next(self.model.parameters()).device
+        labels = moved[:, 0].long().to(device)
         self.model.train()
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-            logits = self.model(images)
+        with autocast(config.precision, device):
+            logits = self.model(images.to(device).contiguous(memory_format=torch.channels_last))
         logits = F.interpolate(
             logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=aligns_corners(self.model)
         )
-        loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_ID)
+        counted = (labels != IGNORE_ID).sum().clamp(min=1)  # of crops without any label the loss is 0
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_ID, reduction="sum") / counted
         rate = config.learning_rate * one_cycle(step / config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from stpl.method.augment import PairAugmentation
 from stpl.method.batch_norm import batch_norm_layers
 from stpl.method.objective import Objective
 from stpl.method.views import Views
+from stpl.train.ahead import STEPS_AHEAD, Fetched, on_device
 from stpl.train.branch import Branch
 from stpl.train.checkpoint import Checkpoint
 from stpl.train.config import AdaptConfig
@@ -77,27 +77,44 @@ class Training:
                 self.guarding.begin()
             self._save(0)  # whatever happens from here on, --resume has something to go on with
         steps = range(start, self.config.steps)
-        batches = prefetched(self._batch, steps, self.config.workers)
+        made = (batch for _, batch in prefetched(self._batch, steps, self.config.workers))
+        device = self.processes.device
+        batches = on_device(made, device, channels_last=self.config.channels_last)
         probes = [self.video.image(index) for index in spread(len(self.video.dataset), 8)]
 
-        def step(i: int) -> dict[str, float]:
+        def snapshot_after(steps_done: int) -> bool:
+            return steps_done % self.config.snapshot_every == 0 or steps_done == self.config.steps
+
+        def judged_after(steps_done: int) -> bool:
+            """Each verdict is saved: what is resumed must not know a later snapshot."""
+            return self.guarding is not None and snapshot_after(steps_done)
+
+        def step(i: int) -> Callable[[], dict[str, float]]:
             waiting = time.perf_counter()
             with record_function("stpl/data_wait"):
-                batch = next(batches)[1]
+                batch = next(batches)
             waited = time.perf_counter() - waiting
             values = self.adaptation.step(i, batch, 1.0 if self.guarding is None else self.guarding.rate_scale)
-            if (i + 1) % self.config.snapshot_every == 0 or i + 1 == self.config.steps:
+            if snapshot_after(i + 1):
                 self._snapshot(i + 1, probes, on_snapshot)
-            return {**values, "data_seconds": round(waited, 4)}
+            return lambda: {**values(), "data_seconds": round(waited, 4)}
 
         def stopped() -> bool:
             return self.guarding is not None and self.guarding.stopped
 
         title = f"{self.config.method} on {self.video.dataset.name}"
-        save_every = self.config.save_every
-        if self.guarding is not None:  # after each verdict, too: what is resumed must not know a later snapshot
-            save_every = math.gcd(save_every, self.config.snapshot_every)
-        run_steps(title, steps, step, self.log, self._save, save_every, self.processes.any, stopped)
+        run_steps(
+            title,
+            steps,
+            step,
+            self.log,
+            self._save,
+            self.config.save_every,
+            self.processes.any,
+            stopped,
+            judged_after,
+            STEPS_AHEAD if device.type == "cuda" else 0,
+        )
         if self.guarding is None:
             return self._result()
         selected = self.guarding.finish()
@@ -145,7 +162,8 @@ class Adaptation:
         self.processes = processes
         device = processes.device
         self.places = processes.places(config.batch_size, config.accumulate)
-        self.student = start_from.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.student = start_from.build().to(device, memory_format=self.layout)  # type: ignore[call-overload]
         size = (start_from.input.height, start_from.input.width)
         self.objective = build_objective(config, self.student, size).to(device)
         trained = list(self.objective.trainable(self.student))
@@ -166,10 +184,16 @@ class Adaptation:
         parameters = [*trained, *self.objective.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.autocast = autocast(config.precision, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision_of(config.precision, device) == "fp16")
 
-    def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> dict[str, float]:
-        """One step of the optimiser on this process's share of the batch; the losses of the whole batch by name."""
+    def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> Callable[[], dict[str, float]]:
+        """One step of the optimiser on this process's share of the batch, on its device.
+
+        The host waits for nothing that a GPU computes (with fp16, whether gradients overflowed excepted).
+
+        Returns:
+            A function to ask for the losses of the whole batch by name, which waits for them.
+        """
         warm_up = min(1.0, (step + 1) / max(self.config.warm_up, 1))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * warm_up * rate_scale
@@ -179,7 +203,8 @@ class Adaptation:
         self.optimizer.zero_grad(set_to_none=True)
         logged: dict[str, Tensor] = {}
         for i, (batch, places) in enumerate(zip(parts, self.places, strict=True)):
-            views = self._views(step, batch.to(self.processes.device), places)
+            batch = batch.to(self.processes.device, channels_last=self.config.channels_last)
+            views = self._views(step, batch, places)
             seed_step(self.config.seed, step, places[0])  # dropout and the like, which know no samples
             with self.processes.gradients(self.losses, averaged=i + 1 == len(parts)):
                 with self.autocast:
@@ -192,8 +217,8 @@ class Adaptation:
         if not self.objective.teacher_frozen:
             update_teacher(self.teacher, self.student, self.ema_decay)
         self.objective.after_step(self.student, self.teacher, step)
-        means = self.processes.mean(torch.stack(list(logged.values())))
-        return dict(zip(logged, means.tolist(), strict=True))
+        means = Fetched(self.processes.mean(torch.stack(list(logged.values()))))
+        return lambda: dict(zip(logged, means.values(), strict=True))
 
     def _views(self, step: int, batch: PairBatch, places: Sequence[int]) -> Views:
         generators = tuple(sample_generator(self.config.seed, step, place) for place in places)
@@ -216,12 +241,22 @@ class _Losses(nn.Module):
         return losses
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which the networks run in ``precision`` (f32, bf16, fp16).
+def precision_of(setting: str, device: torch.device) -> str:
+    """``setting``, or what ``auto`` means on the device: bf16 on a GPU that computes in it, else f32."""
+    if setting != "auto":
+        return setting
+    # Emulated, as on GPUs before Ampere, it would be slower than f32.
+    computes = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if computes else "f32"
+
+
+def autocast(setting: str, device: torch.device) -> torch.autocast:
+    """The context in which the networks run in the precision that ``setting`` (auto, f32, bf16, fp16) means.
 
     Raises:
         UserError: the device does not have it.
     """
+    precision = precision_of(setting, device)
     if precision == "fp16" and device.type != "cuda":
         raise UserError(f"precision = fp16: expected a CUDA GPU; found device {device}: use bf16 or f32")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():

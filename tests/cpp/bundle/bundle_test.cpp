@@ -57,6 +57,27 @@ TEST(Bundle, ReadsLookUpTableColorOrderAndResize) {
   EXPECT_EQ(bundle.provenance_json, "{}");
 }
 
+TEST(Bundle, ListsPlansWithoutReadingThem) {
+  const TemporaryFolder folder;
+  const std::string hash(64, 'a');  // not the file's: that is checked by whoever trusts the plan
+  const fs::path copy = changed_bundle(folder, "half_pixel", [](json&) {});
+  fs::create_directory(copy / "plans");
+  write_text(copy / "plans" / "segment.plan", "a plan");
+  json manifest = json::parse(read_text(copy / "manifest.json"));
+  EXPECT_TRUE(Bundle::open(copy).segment.plans.empty());
+  manifest["networks"]["segment"]["plans"] = {{{"file", "plans/segment.plan"}, {"sha256", hash}}};
+  write_text(copy / "manifest.json", manifest.dump());
+  const Bundle bundle = Bundle::open(copy);
+  ASSERT_EQ(bundle.segment.plans.size(), 1U);
+  EXPECT_EQ(bundle.segment.plans[0].file, fs::canonical(copy) / "plans" / "segment.plan");
+  EXPECT_EQ(bundle.segment.plans[0].sha256, hash);
+}
+
+// An entry of "plans" that is as it must be.
+json plan(const json& manifest) {
+  return {{"file", "segment.onnx"}, {"sha256", manifest["networks"]["segment"]["sha256"]}};
+}
+
 struct Fault {
   const char* name;
   std::function<void(json&)> change;
@@ -204,6 +225,30 @@ const Fault kFaults[] = {
     {"FileIsTheFolder",
      [](json& m) { m["networks"]["segment"]["file"] = "segment.onnx/"; },
      {"networks.segment.file"}},
+    {"PlansNumber",
+     [](json& m) { m["networks"]["segment"]["plans"] = 1; },
+     {"segment.plans", "an array", "1"}},
+    {"PlansTooMany",
+     [](json& m) { m["networks"]["segment"]["plans"] = json::array_t(65, plan(m)); },
+     {"segment.plans", "64", "65"}},
+    {"PlanUnknownKey",
+     [](json& m) {
+       m["networks"]["segment"]["plans"] = {plan(m)};
+       m["networks"]["segment"]["plans"][0]["trusted"] = true;
+     },
+     {"segment.plans[0]", "no unknown key", "trusted"}},
+    {"PlanHashShort",
+     [](json& m) {
+       m["networks"]["segment"]["plans"] = {plan(m)};
+       m["networks"]["segment"]["plans"][0]["sha256"] = "abc";
+     },
+     {"segment.plans[0].sha256", "64", "abc"}},
+    {"PlanUp",
+     [](json& m) {
+       m["networks"]["segment"]["plans"] = {plan(m)};
+       m["networks"]["segment"]["plans"][0]["file"] = "../half_pixel/segment.onnx";
+     },
+     {"segment.plans[0].file", "plain relative"}},
     {"Schedule",
      [](json& m) { m["default_schedule"] = "fixed:0"; },
      {"default_schedule", "fixed:K", "fixed:0"}},

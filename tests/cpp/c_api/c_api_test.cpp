@@ -161,8 +161,11 @@ TEST(CApiOptions, DefaultsAreThoseOfCpp) {
   EXPECT_EQ(found.threads, expected.threads);
   EXPECT_EQ(found.confidence != 0, expected.confidence);
   EXPECT_EQ(found.scene_cuts != 0, expected.scene_cuts);
+  EXPECT_EQ(found.flow_check != 0, expected.flow_check);
   EXPECT_EQ(found.key_lag, expected.key_lag);
   EXPECT_EQ(found.queue, expected.queue);
+  EXPECT_EQ(found.build_engines != 0, expected.build_engines);
+  EXPECT_EQ(found.trust_engines != 0, expected.trust_engines);
 }
 
 TEST(CApiOptions, NullIsTheDefault) {
@@ -228,11 +231,13 @@ TEST(CApiPush, SaysWhatCppSays) {
   }
 }
 
-TEST(CApiPush, KeyLagAndSceneCutsArePassedOn) {
+TEST(CApiPush, WhatConcernsFlowIsPassedOn) {
   stpl_options options = with("fixed:4");
+  options.confidence = options.flow_check = 1;
   options.key_lag = 2;
   options.scene_cuts = 0;
   SegmenterOptions cpp_options = cpp_with("fixed:4");
+  cpp_options.confidence = cpp_options.flow_check = true;
   cpp_options.key_lag = 2;
   cpp_options.scene_cuts = false;
   const Handle<stpl_segmenter> segmenter = open_segmenter(options);

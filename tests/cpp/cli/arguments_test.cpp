@@ -8,9 +8,10 @@ namespace stpl_rt::cli {
 namespace {
 
 TEST(Arguments, ReadsAll) {
-  const Arguments a = parse_arguments({"b", "--schedule", "fixed:4", "--precision=bf16", "--threads", "3",
-                                       "-", "--labels", "l.y4m", "--confidence=c.pgm", "--format", "pgm",
-                                       "--timings", "-", "--no-scene-cuts"});
+  const Arguments a =
+      parse_arguments({"b", "--schedule", "fixed:4", "--precision=bf16", "--threads", "3", "-", "--labels",
+                       "l.y4m", "--confidence=c.pgm", "--format", "pgm", "--timings", "-", "--no-scene-cuts",
+                       "--flow-check", "--build-engines", "--trust-engines"});
   EXPECT_EQ(a.bundle, "b");
   EXPECT_EQ(a.input, "-");
   EXPECT_EQ(a.options.schedule.value().to_string(), "fixed:4");
@@ -18,6 +19,9 @@ TEST(Arguments, ReadsAll) {
   EXPECT_EQ(a.options.threads, 3);
   EXPECT_TRUE(a.options.confidence);
   EXPECT_FALSE(a.options.scene_cuts);
+  EXPECT_TRUE(a.options.flow_check);
+  EXPECT_TRUE(a.options.build_engines);
+  EXPECT_TRUE(a.options.trust_engines);
   EXPECT_EQ(a.labels, "l.y4m");
   EXPECT_EQ(a.confidence, "c.pgm");
   EXPECT_EQ(a.format, MapFormat::pgm);
@@ -31,6 +35,7 @@ TEST(Arguments, SaysWhatIsWrong) {
       {{}, "found 0 arguments"},
       {{"a", "b", "c"}, "found 3 arguments"},
       {{"a", "b", "--shedule", "every"}, "did you mean \"--schedule\""},
+      {{"a", "b", "--trust-engine"}, "did you mean \"--trust-engines\""},
       {{"a", "b", "--schedule", "sometimes"}, "--schedule: expected"},
       {{"a", "b", "--precision", "fp16"}, "--precision: expected"},
       {{"a", "b", "--threads", "two"}, "found \"two\""},
@@ -74,6 +79,21 @@ TEST(Summary, CountsFramesByKind) {
   EXPECT_NE(text.find("3 frames, 1 of them keys (first 1)"), std::string::npos) << text;
   EXPECT_NE(text.find("214.3 frames/s in push, 30.0 with"), std::string::npos) << text;
   EXPECT_NE(text.find("p50 2.00 ms, p99 2.00 ms over 2"), std::string::npos) << text;
+}
+
+TEST(Summary, CountsEveryReason) {
+  Summary summary;
+  std::string expected;
+  for (const KeyReason reason : {KeyReason::first, KeyReason::schedule, KeyReason::drift,
+                                 KeyReason::scene_cut, KeyReason::gap, KeyReason::size_change}) {
+    Result result;
+    result.is_key = true;
+    result.key_reason = reason;
+    summary.add(result);
+    expected += (expected.empty() ? "(" : ", ") + std::string(to_string(reason)) + " 1";
+  }
+  const std::string text = summary.text(0.1);
+  EXPECT_NE(text.find(expected + ")"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -108,6 +108,71 @@ TEST(StplSegment, WritesLabelsConfidenceAndTimings) {
   EXPECT_EQ(done.out, "");
 }
 
+// A colour clip that moves: planes of odd sizes, one after the other.
+struct PlanarClip {
+  static constexpr int kWidth = 161, kHeight = 97;
+  static constexpr int kChromaWidth = (kWidth + 1) / 2, kChromaHeight = (kHeight + 1) / 2;
+
+  PlanarClip() {
+    for (int t = 0; t < kFrames; ++t) frames.push_back(planes(t));
+  }
+  [[nodiscard]] std::string y4m(const std::string& range) const {
+    std::string text = "YUV4MPEG2 W161 H97 F25:1 Ip A1:1 C420jpeg XCOLORRANGE=" + range + "\n";
+    for (const std::string& frame : frames) text += "FRAME\n" + frame;
+    return text;
+  }
+  [[nodiscard]] static Frame frame(const std::string& planes, YuvEncoding encoding) {
+    const auto* const luma = reinterpret_cast<const std::uint8_t*>(planes.data());
+    const std::uint8_t* const cb = luma + kWidth * kHeight;
+    return {.data = luma,
+            .width = kWidth,
+            .height = kHeight,
+            .stride = kWidth,
+            .format = PixelFormat::i420,
+            .chroma = cb,
+            .chroma_cr = cb + kChromaWidth * kChromaHeight,
+            .chroma_stride = kChromaWidth,
+            .encoding = encoding};
+  }
+  std::vector<std::string> frames;
+
+ private:
+  // Luma that is not that of the pixels' colours: much of them lies outside what RGB can show.
+  static std::string planes(int t) {
+    const Picture luma = textured_picture(kWidth, kHeight, 2.5 * t);
+    const Picture chroma = textured_picture(kChromaWidth, kChromaHeight, 1.25 * t, 0, 1);
+    std::string bytes;
+    for (std::size_t i = 0; i < luma.rgb.size(); i += 3) bytes += static_cast<char>(luma.rgb[i]);
+    for (const std::size_t colour : {1U, 2U}) {
+      for (std::size_t i = colour; i < chroma.rgb.size(); i += 3) bytes += static_cast<char>(chroma.rgb[i]);
+    }
+    return bytes;
+  }
+};
+
+// Flow follows the luma of the file, as it does for a camera's frames, not that of converted colours.
+TEST(StplSegment, SaysOfAVideoWhatTheLibrarySaysOfItsPlanes) {
+  const TemporaryFolder folder;
+  const PlanarClip clip;
+  const std::string at = folder.path().string() + "/";
+  for (const auto& [range, encoding] :
+       {std::pair{"LIMITED", YuvEncoding::bt601}, {"FULL", YuvEncoding::bt601_full}}) {
+    write_text(at + "clip.y4m", clip.y4m(range));
+    const Outcome done =
+        run(folder, made_bundle("coarse").string() + " " + at + "clip.y4m --threads 2" +
+                        " --schedule fixed:4 --labels " + at + "labels --confidence " + at + "conf");
+    ASSERT_EQ(done.status, 0) << done.err;
+    Segmenter segmenter(made_bundle("coarse"),
+                        {.schedule = Schedule::fixed(4), .threads = 2, .confidence = true});
+    std::vector<Result> expected;
+    for (const std::string& planes : clip.frames) {
+      expected.push_back(segmenter.push(PlanarClip::frame(planes, encoding)));
+    }
+    EXPECT_EQ(read_text(at + "labels"), joined(expected, "", &Result::labels));
+    EXPECT_EQ(read_text(at + "conf"), joined(expected, "", &Result::confidence));
+  }
+}
+
 TEST(StplSegment, ReadsStandardInputAndWritesImages) {
   const TemporaryFolder folder;
   const Clip clip = moving_clip();

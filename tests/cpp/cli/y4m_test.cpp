@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cli/arguments.h"
+#include "ops/frame_rows.h"
 
 namespace stpl_rt::cli {
 namespace {
@@ -45,6 +46,7 @@ struct Layout {
   const char* tag;
   int x_shift, y_shift;
   bool full;
+  PixelFormat format;
 };
 
 void PrintTo(const Layout& layout, std::ostream* stream) { *stream << '"' << layout.tag << '"'; }
@@ -68,7 +70,11 @@ TEST_P(Y4mColors, AreBt601) {
   const Frame frame = reader.frame();
   ASSERT_EQ(frame.width, kWidth);
   ASSERT_EQ(frame.height, kHeight);
+  EXPECT_EQ(frame.format, layout.format);
+  const FrameRows rows(frame);
+  std::vector<std::uint8_t> scratch(rows.scratch_bytes());
   for (int y = 0; y < kHeight; ++y) {
+    const std::uint8_t* const row = rows.row(y, scratch.data());
     for (int x = 0; x < kWidth; ++x) {
       const auto c = static_cast<std::size_t>((y >> layout.y_shift) * cw + (x >> layout.x_shift));
       const auto at = [](const std::string& plane, std::size_t i) {
@@ -78,7 +84,7 @@ TEST_P(Y4mColors, AreBt601) {
           to_rgb(at(luma, static_cast<std::size_t>(y * kWidth + x)), at(u, c), at(v, c), layout.full);
       for (int k = 0; k < 3; ++k) {
         const double clamped = std::clamp(expected[static_cast<std::size_t>(k)], 0.0, 255.0);
-        EXPECT_NEAR(frame.data[3 * (y * kWidth + x) + k], clamped, 0.51);
+        EXPECT_NEAR(row[3 * x + k], clamped, 0.51);
       }
     }
   }
@@ -87,12 +93,34 @@ TEST_P(Y4mColors, AreBt601) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Y4mColors,
-                         testing::Values(Layout{"", 1, 1, false}, Layout{"C420jpeg", 1, 1, false},
-                                         Layout{"C420mpeg2 XYSCSS=420MPEG2", 1, 1, false},
-                                         Layout{"C420paldv XCOLORRANGE=LIMITED", 1, 1, false},
-                                         Layout{"C420jpeg XCOLORRANGE=FULL", 1, 1, true},
-                                         Layout{"C422 XCOLORRANGE=FULL", 1, 0, true},
-                                         Layout{"C444", 0, 0, false}));
+                         testing::Values(Layout{"", 1, 1, false, PixelFormat::i420},
+                                         Layout{"C420jpeg", 1, 1, false, PixelFormat::i420},
+                                         Layout{"C420mpeg2 XYSCSS=420MPEG2", 1, 1, false, PixelFormat::i420},
+                                         Layout{"C420paldv XCOLORRANGE=LIMITED", 1, 1, false,
+                                                PixelFormat::i420},
+                                         Layout{"C420jpeg XCOLORRANGE=FULL", 1, 1, true, PixelFormat::i420},
+                                         Layout{"C422", 1, 0, false, PixelFormat::rgb},
+                                         Layout{"C422 XCOLORRANGE=FULL", 1, 0, true, PixelFormat::rgb},
+                                         Layout{"C444", 0, 0, false, PixelFormat::rgb},
+                                         Layout{"C444 XCOLORRANGE=FULL", 0, 0, true, PixelFormat::rgb}));
+
+// The library reads them where they were read to: nothing is written but what the file holds.
+TEST(Y4m, PlanesThatTheLibraryTakesAreHandedOverAsTheyLie) {
+  const std::string planes = "0123456789ABCDEFGHIJKLMNOPQ";  // 5x3 of luma, 3x2 of Cb and of Cr
+  for (const auto& [tag, bytes] : {std::pair{"C420", 27U}, {"Cmono", 15U}}) {
+    const std::string pixels = planes.substr(0, bytes);
+    std::istringstream stream(std::string("YUV4MPEG2 W5 H3 ") + tag + "\nFRAME\n" + pixels);
+    Y4mReader reader(stream, "clip");
+    ASSERT_TRUE(reader.next());
+    const Frame frame = reader.frame();
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(frame.data), pixels.size()), pixels);
+    const FrameRows rows(frame);
+    if (frame.format != PixelFormat::i420) continue;
+    EXPECT_EQ(rows.chroma, frame.data + 15);
+    EXPECT_EQ(rows.chroma_cr, frame.data + 21);
+    EXPECT_EQ(rows.chroma_stride, 3);
+  }
+}
 
 TEST(Y4m, MonoIsGray) {
   for (const bool full : {true, false}) {

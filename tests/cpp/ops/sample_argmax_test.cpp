@@ -170,14 +170,41 @@ TEST_P(SampleArgmaxTest, ZeroFlowChangesNothing) {
   check(c, logits, nullptr, 1.F, out);
 }
 
+// Whether confidence is asked for decides whether every pixel's classes are compared.
+TEST_P(SampleArgmaxTest, DecidedCellsAreWhatAComparisonOfAllClassesFinds) {
+  const Case& c = GetParam();
+  std::vector<float> logits =
+      reference::noise(static_cast<std::size_t>(c.classes) * c.width * c.height, 8, 1.F);
+  for (int y = 0; y < c.height; ++y) {  // regions of five pixels, like a street's
+    for (int x = 0; x < c.width; ++x) {
+      const int region = (x / 5 + 3 * (y / 5)) % c.classes;
+      logits[(static_cast<std::size_t>(region) * c.height + y) * c.width + x] += 1.5F;
+    }
+  }
+  const Geometry geometry =
+      make_geometry({c.out_width, c.out_height}, input_of(c), {c.width, c.height, c.align_corners});
+  const FlowField flow = reference::random_flow((c.out_width + 1) / 2, (c.out_height + 2) / 3, 3, 4.F);
+  ThreadPool pool(2);
+  PackedLogits packed;
+  packed.assign({logits.data(), c.classes, c.width, c.height}, pool);
+  Output compared(c.out_width, c.out_height), out(c.out_width, c.out_height);
+  sample_argmax(packed, geometry, flow, {}, compared.label_view(), compared.confidence_view(), pool);
+  sample_argmax(packed, geometry, flow, {}, out.label_view(), {}, pool);
+  for (int y = 0; y < c.out_height; ++y) {
+    for (int x = 0; x < c.out_width; ++x) {
+      ASSERT_EQ(out.label_view().row(y)[x], compared.label_view().row(y)[x]) << "at " << x << ", " << y;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, SampleArgmaxTest,
                          testing::Values(Case{11, 80, 60, 320, 240}, Case{11, 40, 30, 131, 97},
                                          Case{1, 5, 4, 33, 17}, Case{19, 65, 33, 257, 129, true},
                                          Case{19, 64, 32, 250, 130, true}, Case{40, 9, 7, 70, 50},
-                                         Case{255, 8, 6, 40, 24}, Case{5, 1, 1, 20, 10},
-                                         Case{5, 1, 6, 20, 10, true}, Case{5, 6, 1, 20, 10},
-                                         Case{3, 30, 20, 1, 1}, Case{3, 30, 20, 1, 1, true},
-                                         Case{6, 50, 40, 25, 13},  // shrinks
+                                         Case{255, 8, 6, 40, 24}, Case{150, 33, 9, 200, 61},
+                                         Case{5, 1, 1, 20, 10}, Case{5, 1, 6, 20, 10, true},
+                                         Case{5, 6, 1, 20, 10}, Case{3, 30, 20, 1, 1},
+                                         Case{3, 30, 20, 1, 1, true}, Case{6, 50, 40, 25, 13},  // shrinks
                                          Case{7, 40, 24, 300, 100, false, ResizeMode::letterbox, 160, 96},
                                          Case{7, 41, 25, 90, 200, true, ResizeMode::letterbox, 160, 96},
                                          Case{4, 20, 15, 200, 150, false, ResizeMode::stretch, 80, 61}));

@@ -130,5 +130,73 @@ TEST(Validity, RefusesSizesThatDiffer) {
   EXPECT_THROW(other.run(Image<float>(20, 11).cview()), Error);
 }
 
+// --- there and back again ---
+
+// Flow of (dx, dy) everywhere.
+FlowField uniform(int width, int height, float dx, float dy) {
+  FlowField flow;
+  flow.resize(width, height);
+  flow.dx.fill(dx);
+  flow.dy.fill(dy);
+  return flow;
+}
+
+Image<float> returned(const FlowField& latest, const FlowField& back, float validity = 1.F) {
+  Image<float> out(latest.width(), latest.height());
+  out.fill(validity);
+  ThreadPool pool(2);
+  check_return(latest, back, out, pool);
+  return out;
+}
+
+TEST(Return, WhatComesBackKeepsItsValidity) {
+  for (const Size size : {Size{1, 1}, Size{1, 6}, Size{7, 1}, Size{33, 18}}) {
+    const Image<float> out =
+        returned(uniform(size.width, size.height, 3, -2), uniform(size.width, size.height, -3, 2), 0.75F);
+    for (int y = 0; y < size.height; ++y) {
+      for (int x = 0; x < size.width; ++x) ASSERT_EQ(out.row(y)[x], 0.75F);
+    }
+  }
+}
+
+TEST(Return, FallsWithTheDistanceFromWhereItBegan) {
+  // Of no flow and a flow back: d² against 0.01 d² + 0.5.
+  const auto of = [](float distance) {
+    return returned(uniform(9, 9, 0, 0), uniform(9, 9, distance, 0)).row(4)[4];
+  };
+  EXPECT_EQ(of(0.7F), 1.F);
+  EXPECT_NEAR(of(1.F), (4 - 1 / 0.51) / 3, 1e-5);
+  EXPECT_EQ(of(1.5F), 0.F);
+  // Of long ways more is forgiven: 1 pixel of 20 there and 21 back, against 0.01 * 841 + 0.5.
+  EXPECT_EQ(returned(uniform(99, 9, 20, 0), uniform(99, 9, -21, 0)).row(4)[4], 1.F);
+  EXPECT_EQ(returned(uniform(99, 9, 20, 0), uniform(99, 9, -28, 0)).row(4)[4], 0.F);
+}
+
+TEST(Return, ReadsTheFlowBackWhereTheFlowLeads) {
+  FlowField back = uniform(30, 9, -6, 0);
+  back.dx.row(4)[20] = 8;
+  const Image<float> out = returned(uniform(30, 9, 6, 0), back);
+  EXPECT_EQ(out.row(4)[14], 0.F);
+  EXPECT_EQ(out.row(4)[20], 1.F);
+  EXPECT_EQ(out.row(4)[13], 1.F);
+}
+
+TEST(Return, TrustsNoFlowThatIsNotFinite) {
+  FlowField latest = uniform(20, 10, 0, 0), back = uniform(20, 10, 0, 0);
+  latest.dx.row(3)[3] = std::numeric_limits<float>::quiet_NaN();
+  back.dy.row(5)[8] = std::numeric_limits<float>::infinity();
+  const Image<float> out = returned(latest, back);
+  EXPECT_EQ(out.row(3)[3], 0.F);
+  EXPECT_EQ(out.row(5)[8], 0.F);
+  EXPECT_EQ(out.row(9)[9], 1.F);
+}
+
+TEST(Return, RefusesSizesThatDiffer) {
+  EXPECT_THROW(returned(uniform(20, 10, 0, 0), uniform(20, 11, 0, 0)), Error);
+  Image<float> narrow(19, 10);
+  ThreadPool pool(1);
+  EXPECT_THROW(check_return(uniform(20, 10, 0, 0), uniform(20, 10, 0, 0), narrow, pool), Error);
+}
+
 }  // namespace
 }  // namespace stpl_rt

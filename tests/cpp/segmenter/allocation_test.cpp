@@ -1,71 +1,284 @@
-// Counts what push() allocates once a stream is running, by replacing the program's operator new.
-#include <cstdlib>
-#include <new>
+// A stream that lets its results go allocates nothing of ours once each kind of frame has been through.
+// Networks are OpenVINO's, behind a wrapper that says when a thread is inside of them. One thread for the
+// kernels: which worker first takes a piece, and grows its scratch memory, is chance.
+#include "allocations.h"
 
+#if defined(STPL_RT_COUNTS_ALLOCATIONS)
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "engine/engine.h"
+#include "segmenter/background.h"
+#include "segmenter/video_stream.h"
 #include "test_bundle.h"
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which replace it themselves
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<int> allocations{0};
-
-void* allocate(std::size_t size, std::size_t alignment) {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-  void* const memory = alignment > alignof(std::max_align_t)
-                           ? std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment)
-                           : std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size, 0); }
-void* operator new[](std::size_t size) { return allocate(size, 0); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-void* operator new[](std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace stpl_rt::test {
 namespace {
 
-// Allocations of the pushes after a first round of key and propagated frames.
-int steady_allocations(const std::string& schedule, bool confidence, bool own_flow, int pushes) {
-  // One thread: which worker first takes a piece, and grows its scratch memory, is chance.
-  Segmenter segmenter(made_bundle("coarse"),
-                      {.schedule = Schedule::parse(schedule), .threads = 1, .confidence = confidence});
-  std::vector<Picture> pictures;
-  for (int t = 0; t < 4 + pushes; ++t) pictures.push_back(textured_picture(400, 240, t));
-  const std::vector<float> zeros(2 * 20 * 12, 0.F);
-  const FlowView flow = {.data = zeros.data(), .width = 20, .height = 12};
-  for (std::size_t t = 0; t < pictures.size(); ++t) {
-    if (t == 4) counting = true;
-    const Result result =
-        own_flow ? segmenter.push(pictures[t].frame()) : segmenter.push(pictures[t].frame(), flow);
-    counting = false;
-    EXPECT_EQ(result.is_key, t == 0);
-    counting = t >= 4;
+class WatchedEngine final : public Engine {
+ public:
+  explicit WatchedEngine(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  [[nodiscard]] std::span<float> input(std::size_t index) noexcept override { return engine_->input(index); }
+  std::span<const float> infer() override {
+    count_on_this_thread();  // it is a stream's
+    const InsideEngine inside;
+    return engine_->infer();
   }
-  counting = false;
-  return allocations.exchange(0);
+  void start() override {
+    count_on_this_thread();
+    const InsideEngine inside;
+    engine_->start();
+  }
+  std::span<const float> wait() override {
+    const InsideEngine inside;
+    return engine_->wait();
+  }
+
+ private:
+  const std::unique_ptr<Engine> engine_;
+};
+
+class WatchedNetwork final : public CompiledNetwork {
+ public:
+  explicit WatchedNetwork(const NetworkSpec& spec)
+      : network_(compile_network(spec, "cpu", Precision::f32, 1)) {}
+  [[nodiscard]] std::unique_ptr<Engine> make_engine() const override {
+    return std::make_unique<WatchedEngine>(network_->make_engine());
+  }
+
+ private:
+  const std::shared_ptr<const CompiledNetwork> network_;
+};
+
+SegmenterOptions scheduled(const std::string& schedule, int key_lag = 0) {
+  return {.schedule = Schedule::parse(schedule), .threads = 1, .confidence = true, .key_lag = key_lag};
 }
 
-TEST(Allocations, APropagatedFrameAllocatesNothing) {
-  EXPECT_EQ(steady_allocations("fixed:50", false, true, 10), 0);
-  EXPECT_EQ(steady_allocations("fixed:50", true, true, 10), 0);
-  EXPECT_EQ(steady_allocations("fixed:50", false, false, 10), 0);
-  EXPECT_EQ(steady_allocations("adaptive:99:50", true, true, 10), 0);
+// As a Segmenter makes it, but for the wrappers.
+class WatchedStream {
+ public:
+  WatchedStream(const std::string& bundle, const SegmenterOptions& options)
+      : bundle_(Bundle::open(made_bundle(bundle))) {
+    StreamNetworks networks;
+    networks.segment = std::make_shared<WatchedNetwork>(bundle_.segment);
+    if (options.fuse) networks.fuse = std::make_shared<WatchedNetwork>(*bundle_.fuse);
+    if (options.update) networks.update = std::make_shared<WatchedNetwork>(*bundle_.update);
+    stream_ = make_stream(bundle_, options, networks);
+  }
+  VideoStream& operator*() const { return *stream_; }
+  VideoStream* operator->() const { return stream_.get(); }
+
+ private:
+  const Bundle bundle_;
+  std::unique_ptr<VideoStream> stream_;
+};
+
+struct Input {
+  Frame frame;
+  FrameInfo info;
+};
+
+// Of a drive, slow and fast by turns, in two sizes.
+const Picture& picture(int t, bool small = false) {
+  static std::map<std::pair<int, bool>, Picture> made;
+  const auto [place, fresh] = made.try_emplace({t, small}, 1, 1);
+  const double left = 2.0 * t + 8.0 * (t / 4);
+  if (fresh) place->second = small ? textured_picture(200, 120, left) : textured_picture(400, 240, left);
+  return place->second;
+}
+
+constexpr int kFrames = 24;
+
+// There and back, so that it can go on from its end.
+std::vector<Input> drive() {
+  std::vector<Input> inputs;
+  for (int t = 0; t < kFrames; ++t) {
+    inputs.push_back({picture(t < kFrames / 2 ? t : kFrames - 1 - t).frame(), {}});
+  }
+  return inputs;
+}
+
+std::vector<Input> drive_with_flow() {
+  static const std::vector<float> zeros(std::size_t{2} * 20 * 12, 0.F);
+  std::vector<Input> inputs = drive();
+  for (Input& input : inputs) input.info.flow = {.data = zeros.data(), .width = 20, .height = 12};
+  return inputs;
+}
+
+struct Steady {
+  int allocations = 0;
+  std::multiset<KeyReason> reasons;  // of the frames that were counted
+};
+
+// The second time through the inputs.
+Steady steady(WatchedStream& stream, const std::vector<Input>& inputs) {
+  for (const Input& input : inputs) (void)stream->push(input.frame, input.info);
+  std::vector<KeyReason> reasons;
+  reasons.reserve(inputs.size());
+  count_on_this_thread();
+  start_counting();
+  for (const Input& input : inputs) reasons.push_back(stream->push(input.frame, input.info).key_reason);
+  const int allocations = stop_counting();
+  return {allocations, {reasons.begin(), reasons.end()}};
+}
+
+Steady steady(const std::string& bundle, const SegmenterOptions& options) {
+  WatchedStream stream(bundle, options);
+  return steady(stream, drive());
+}
+
+TEST(Allocations, EveryFrameAKeyFrame) {
+  const Steady found = steady("coarse", scheduled("every"));
+  EXPECT_EQ(found.allocations, 0);
+  EXPECT_EQ(found.reasons.count(KeyReason::schedule), 24U);
+}
+
+TEST(Allocations, KeyFramesByTurns) {
+  for (const char* schedule : {"fixed:2", "fixed:5", "adaptive:99:3"}) {
+    const Steady found = steady("coarse", scheduled(schedule));
+    EXPECT_EQ(found.allocations, 0) << schedule;
+    EXPECT_GT(found.reasons.count(KeyReason::schedule), 3U) << schedule;
+    EXPECT_GT(found.reasons.count(KeyReason::none), 11U) << schedule;
+  }
+}
+
+TEST(Allocations, KeyFramesWhereThePictureDrifts) {
+  const Steady found = steady("coarse", scheduled("adaptive:0.3:100"));
+  EXPECT_EQ(found.allocations, 0);
+  EXPECT_GT(found.reasons.count(KeyReason::drift), 1U);
+  EXPECT_GT(found.reasons.count(KeyReason::none), 1U);
+}
+
+TEST(Allocations, NetworksThatAreLate) {
+  for (const char* schedule : {"fixed:4", "adaptive:0.3:5"}) {
+    const Steady found = steady("coarse", scheduled(schedule, 2));
+    EXPECT_EQ(found.allocations, 0) << schedule;
+    EXPECT_GT(found.reasons.count(KeyReason::none), 11U) << schedule;
+    EXPECT_GT(found.reasons.size() - found.reasons.count(KeyReason::none), 3U) << schedule;
+  }
+}
+
+TEST(Allocations, AccelMode) {
+  for (const auto& [fuse, update] : {std::pair{true, false}, {false, true}, {true, true}}) {
+    SegmenterOptions options = scheduled("fixed:3");
+    options.fuse = fuse;
+    options.update = update;
+    EXPECT_EQ(steady("accel", options).allocations, 0) << fuse << update;
+  }
+  SegmenterOptions options = scheduled("every");
+  options.fuse = true;
+  EXPECT_EQ(steady("accel", options).allocations, 0);
+  options = scheduled("fixed:4", 2);
+  options.update = true;
+  EXPECT_EQ(steady("accel", options).allocations, 0);
+}
+
+TEST(Allocations, FlowFromElsewhere) {
+  WatchedStream stream("coarse", scheduled("fixed:3"));
+  EXPECT_EQ(steady(stream, drive_with_flow()).allocations, 0);
+}
+
+// Frames that begin anew, with key_lag in the middle of a late network's run: it starts on the fifth frame of
+// an interval.
+TEST(Allocations, GapsAndOtherSizes) {
+  std::vector<Input> inputs = drive();
+  double seconds = 0;
+  for (int t = 0; t < kFrames; ++t) {
+    Input& input = inputs[static_cast<std::size_t>(t)];
+    seconds += t % 11 == 5 ? 1 : 0.04;
+    input.info.timestamp = seconds;
+    if (t % 11 == 10) input.frame = picture(t, true).frame();
+  }
+  for (const int key_lag : {0, 2}) {
+    WatchedStream stream("coarse", scheduled("fixed:4", key_lag));
+    const Steady found = steady(stream, inputs);
+    EXPECT_EQ(found.allocations, 0) << key_lag;
+    EXPECT_EQ(found.reasons.count(KeyReason::schedule), 4U);
+    EXPECT_EQ(found.reasons.count(KeyReason::gap), 3U);
+    EXPECT_EQ(found.reasons.count(KeyReason::size_change), 4U);
+  }
+}
+
+// Puts the drive through a queue of at most `depth` frames, whose results are let go at once, or held until
+// there are more than the queue's and one in the hands of whoever collects.
+template <class Submit, class Queue>
+void put_through(const Submit& submit, Queue& queue, std::size_t depth, std::vector<Result>* held) {
+  const auto collect = [&] {
+    Result result = queue.collect();
+    if (held == nullptr) return;
+    if (held->size() > depth + 1) held->clear();
+    held->push_back(std::move(result));
+  };
+  static const std::vector<Input> inputs = drive_with_flow();
+  for (const Input& input : inputs) {
+    submit(input);
+    if (queue.pending() == depth) collect();
+  }
+  while (queue.pending() > 0) collect();
+}
+
+template <class Submit, class Queue>
+int queue_allocations(const Submit& submit, Queue& queue, std::size_t depth, Threads threads) {
+  {
+    std::vector<Result> held;
+    put_through(submit, queue, depth, &held);
+  }
+  count_on_this_thread();
+  start_counting(threads);
+  put_through(submit, queue, depth, nullptr);
+  return stop_counting();
+}
+
+TEST(Allocations, AQueue) {
+  constexpr int kDepth = 3;
+  for (const int key_lag : {0, 2}) {
+    const WatchedStream stream("coarse", scheduled("fixed:4", key_lag));
+    Background queue(*stream, kDepth);
+    const auto submit = [&](const Input& input) {
+      (void)queue.submit(input.frame, input.info, nullptr, std::nullopt);
+    };
+    EXPECT_EQ(queue_allocations(submit, queue, kDepth, Threads::ours), 0) << key_lag;
+  }
+}
+
+// The same by the door that users take; where no network runs, all threads are ours.
+TEST(Allocations, PropagatedFramesOfASegmenter) {
+  for (const char* schedule : {"fixed:50", "adaptive:99:50"}) {
+    Segmenter segmenter(made_bundle("coarse"), scheduled(schedule));
+    const std::vector<Input> inputs = drive();
+    for (const Input& input : inputs) (void)segmenter.push(input.frame, input.info);
+    start_counting(Threads::all);
+    bool is_key = false;
+    for (const Input& input : inputs) is_key |= segmenter.push(input.frame, input.info).is_key;
+    EXPECT_EQ(stop_counting(), 0) << schedule;
+    EXPECT_FALSE(is_key);
+  }
+}
+
+TEST(Allocations, PropagatedFramesThroughASegmentersQueue) {
+  SegmenterOptions options = scheduled("fixed:50");
+  options.queue = 2;
+  options.scene_cuts = false;  // flow that says that nothing moves
+  Segmenter segmenter(made_bundle("coarse"), options);
+  const auto submit = [&](const Input& input) { segmenter.submit(input.frame, input.info); };
+  EXPECT_EQ(queue_allocations(submit, segmenter, 2, Threads::all), 0);
+}
+
+// A worker may grow its scratch memory late, but not for ever: some time through the drive takes none.
+TEST(Allocations, PropagatedFramesOnTwoThreads) {
+  SegmenterOptions options = scheduled("fixed:1000");
+  options.threads = 2;
+  Segmenter segmenter(made_bundle("coarse"), options);
+  const std::vector<Input> inputs = drive();
+  int fewest = kFrames;
+  for (int time = 0; time < 20 && fewest > 0; ++time) {
+    start_counting(Threads::all);
+    for (const Input& input : inputs) (void)segmenter.push(input.frame, input.info);
+    fewest = std::min(fewest, stop_counting());
+  }
+  EXPECT_EQ(fewest, 0);
 }
 
 }  // namespace

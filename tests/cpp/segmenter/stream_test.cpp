@@ -1,8 +1,14 @@
 // Schedules, lag, gaps, queues and shared networks.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <thread>
+#include <utility>
 
 #include "test_bundle.h"
 
@@ -62,6 +68,53 @@ TEST(Adaptive, RunsTheNetworkWhereThePictureDrifts) {
   }
   EXPECT_EQ(slow, 0);
   EXPECT_GE(fast, 2);
+}
+
+// --- flow that is checked ---
+
+TEST(FlowCheck, TakesConfidenceAndLeavesLabels) {
+  SegmenterOptions options = with("fixed:4");
+  Segmenter plain(made_bundle("coarse"), options);
+  options.flow_check = true;
+  Segmenter checked(made_bundle("coarse"), options);
+  int lower = 0;
+  for (const Picture& picture : overtaken(4)) {
+    const Result expected = plain.push(picture.frame()), found = checked.push(picture.frame());
+    EXPECT_EQ(found.labels, expected.labels);
+    for (std::size_t i = 0; i < found.confidence.size(); ++i) {
+      ASSERT_LE(found.confidence.data()[i], expected.confidence.data()[i]);
+      lower += found.confidence.data()[i] < expected.confidence.data()[i] ? 1 : 0;
+    }
+    EXPECT_GE(found.drift, expected.drift);
+  }
+  EXPECT_GT(lower, 1000);  // of 3 x 61440, about the thing that moves
+}
+
+TEST(FlowCheck, BringsTheNextKeyFrameForward) {
+  SegmenterOptions options = with("adaptive:0.4:30");
+  const std::vector<Picture> pictures = overtaken(16);
+  Segmenter plain(made_bundle("coarse"), options);
+  const std::vector<int> expected = keys(push_all(plain, pictures));
+  options.flow_check = true;
+  Segmenter checked(made_bundle("coarse"), options);
+  const std::vector<int> found = keys(push_all(checked, pictures));
+  EXPECT_GT(std::count(found.begin(), found.end(), 1), std::count(expected.begin(), expected.end(), 1));
+}
+
+TEST(FlowCheck, FlowFromElsewhereIsNotChecked) {
+  const std::vector<Picture> pictures = overtaken(6);
+  const std::vector<float> zeros(2 * 20 * 12, 0.F);
+  const FlowView flow = {.data = zeros.data(), .width = 20, .height = 12};
+  SegmenterOptions options = with("fixed:5");
+  Segmenter plain(made_bundle("coarse"), options);
+  options.flow_check = true;
+  Segmenter checked(made_bundle("coarse"), options);
+  std::vector<Result> expected, found;
+  for (const Picture& picture : pictures) {
+    expected.push_back(plain.push(picture.frame(), flow));
+    found.push_back(checked.push(picture.frame(), flow));
+  }
+  expect_same(expected, found);
 }
 
 TEST(Adaptive, KeepsItsBoundOnAge) {
@@ -140,6 +193,53 @@ TEST(KeyLag, MustBeLessThanTheInterval) {
   }
 }
 
+// The late network is given up for a frame that then fails: what was on its way is lost, so all begins anew.
+TEST(KeyLag, AFailureThatGivesALateNetworkUpEndsWithAKeyFrame) {
+  SegmenterOptions options = with("fixed:5");
+  options.key_lag = 2;
+  Segmenter segmenter(made_bundle("fragile"), options);
+  const Picture picture = textured_picture(96, 64), broken = mean_picture(96, 64);
+  for (int t = 0; t < 6; ++t) {
+    const Result result = segmenter.push(picture.frame(), {.timestamp = 0.1 * t, .flow = {}});
+    EXPECT_EQ(result.is_key, t % 5 == 0);
+  }
+  expect_error(ErrorCode::engine, {"not finite"},
+               [&] { (void)segmenter.push(broken.frame(), {.timestamp = 3.0, .flow = {}}); });
+  const Result next = segmenter.push(picture.frame(), {.timestamp = 0.6, .flow = {}});
+  EXPECT_EQ(next.key_reason, KeyReason::first);
+  EXPECT_EQ(next.age, 0);
+}
+
+TEST(Queue, AForkedChildSeesNothingOfIt) {
+  Segmenter segmenter(made_bundle("coarse"), with("every"));
+  const Picture picture = textured_picture(96, 64);
+  segmenter.submit(picture.frame());
+  const pid_t child = fork();
+  if (child == 0) _exit(segmenter.pending() == 0 ? 0 : 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(segmenter.pending(), 1U);
+  (void)segmenter.collect();
+}
+
+TEST(SharedBundle, WhatWasChangedInItChangesNothingForSegmenters) {
+  const Picture picture = textured_picture(320, 192);
+  Bundle bundle = Bundle::open(made_bundle("coarse"));
+  const Result expected = Segmenter(bundle, with("every")).push(picture.frame());
+  bundle.input.width *= 8;
+  bundle.logits.width *= 64;
+  bundle.classes.resize(250);
+  Segmenter segmenter(bundle, with("every"));
+  EXPECT_EQ(segmenter.push(picture.frame()).labels, expected.labels);
+  EXPECT_EQ(segmenter.bundle().input.width, 320);
+  EXPECT_EQ(Segmenter(segmenter.bundle(), with("every")).push(picture.frame()).labels, expected.labels);
+  const Bundle moved = std::move(bundle);
+  expect_error(ErrorCode::invalid_argument, {"moved from"},
+               [&] { const Segmenter refused(bundle, with("every")); });  // NOLINT(bugprone-use-after-move)
+}
+
 // --- timestamps ---
 
 TEST(Timestamps, AGapIsAnsweredByAKeyFrame) {
@@ -153,6 +253,26 @@ TEST(Timestamps, AGapIsAnsweredByAKeyFrame) {
   constexpr KeyReason no = KeyReason::none;
   EXPECT_EQ(reasons, (std::vector<KeyReason>{KeyReason::first, no, no, no, no, no, KeyReason::gap, no,
                                              KeyReason::gap}));
+}
+
+// 30 Hz with a standard deviation of 8 ms, a frame that is late, and one with the time of the one before.
+TEST(Timestamps, JitterIsNoGap) {
+  Segmenter segmenter(made_bundle("coarse"), with("fixed:1000"));
+  std::mt19937 numbers(3);
+  std::normal_distribution<double> jitter(0, 0.008);
+  const Picture picture = textured_picture(96, 64);
+  double last = 0;
+  int keys = 0;
+  for (int t = 0; t < 300; ++t) {
+    double time = std::max(last, t / 30.0 + jitter(numbers));
+    if (t == 100) time = last + 0.002;
+    if (t == 200) time = last;
+    keys += segmenter.push(picture.frame(), {.timestamp = time, .flow = {}}).is_key ? 1 : 0;
+    last = time;
+  }
+  EXPECT_LE(keys, 2);
+  EXPECT_EQ(segmenter.push(picture.frame(), {.timestamp = last + 0.2, .flow = {}}).key_reason,
+            KeyReason::gap);
 }
 
 TEST(Timestamps, ThatAreNotFiniteAreRefused) {
@@ -416,6 +536,8 @@ TEST(Logits, AreTheNetworksOnKeyFramesAndCarriedBetween) {
         }
       }
     }
+    segmenter.reset();
+    expect_error(ErrorCode::invalid_argument, {"reset", "found none"}, [&] { segmenter.logits(logits); });
   }
 }
 

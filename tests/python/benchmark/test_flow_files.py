@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ from stpl.data.flow_files import cityscapes_flow_name, read_flow, synthia_flow_n
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.errors import UserError
+from stpl.train.run import data_identity
 
 from .conftest import write_flow
 
@@ -140,3 +142,31 @@ def test_archives_and_missing_files(tmp_path):
         read_flow(tmp_path / "f.npz", 2.0)
     with pytest.raises(UserError, match="no such file"):
         read_flow(tmp_path / "none.npy", 2.0)
+
+
+def test_stored_flow_and_labels_are_part_of_what_data_is_told_by(trees):
+    folder = trees.root / "flow"
+    flow = folder / "lindau_000003_000019_000018_int16_x10.npy"
+    write_flow(flow, 1.5, -0.5, (16, 32))
+    root = trees.cityscapes("val", {"lindau_000003": [19]}, after=0)
+
+    def identity(options: str = f"?flow={folder}", *, labels: bool = True, flow: bool = True) -> str:
+        data = InMemory(open_dataset(f"cityscapes-seq:{root}{options}"))
+        return data_identity(data, labels=labels, flow=flow)
+
+    before = identity()
+    assert identity() == before != identity("")
+    neither, unlabelled = identity(labels=False, flow=False), identity(labels=False)
+    write_flow(folder / "zurich_000000_000019_000018_int16_x10.npy", 0, 0, (16, 32))  # of no frame of this data
+    assert identity() == before
+    write_flow(flow, 0, 0, (16, 32))
+    changed = identity()
+    assert changed != before and identity(labels=False) != unlabelled
+    assert identity(labels=False, flow=False) == neither
+    (label,) = root.rglob("*_labelIds.png")
+    os.utime(label, ns=(0, 0))
+    assert identity() != changed and identity(labels=False, flow=False) == neither
+    moved = identity()
+    (trees.root / "moved").mkdir()
+    root = root.rename(trees.root / "moved" / root.name)
+    assert identity() == moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from code_digest import CodeIndex, digest_of_files
+from code_digest import FOR_CUDA, CodeIndex, digest_of_files
 
 
 def index(folder: Path, **files: str) -> CodeIndex:
@@ -80,3 +80,19 @@ def test_files_count_with_every_byte(tmp_path):
     before = digest_of_files(tmp_path, ("cpp",))
     (tmp_path / "cpp" / "a.cpp").write_text("int a; //")
     assert digest_of_files(tmp_path, ("cpp",)) != before
+
+
+@pytest.mark.parametrize("name", ["a_cuda.cu", "a_cuda.h", "a_cuda.cpp", "cuda/a.h", "kernel.cu"])
+def test_what_only_a_build_with_cuda_compiles_does_not_count(tmp_path, name):
+    (tmp_path / "cpp" / "cuda").mkdir(parents=True)
+    (tmp_path / "cpp" / "a.cpp").write_text("int a;")
+    before = digest_of_files(tmp_path, ("cpp",))
+    (tmp_path / "cpp" / name).write_text("int b;")
+    assert digest_of_files(tmp_path, ("cpp",)) == before
+    (tmp_path / "cpp" / "barracuda.h").write_text("int b;")
+    assert digest_of_files(tmp_path, ("cpp",)) != before
+
+
+def test_the_kernels_that_training_uses_count(root):
+    named = {path.name for path in root.glob("cpp/*/*") if not FOR_CUDA.search(path.name)}
+    assert {"dis.cpp", "dis_arithmetic.h", "preprocess.cpp", "sample_argmax.cpp", "thread_pool.cpp"} <= named

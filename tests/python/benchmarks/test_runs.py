@@ -74,6 +74,8 @@ OBJECTIVES = "python/stpl/method/objectives"
         ),
         pytest.param("python/stpl/cli/adapt.py", "def adapt", "X = 1\n\n\ndef adapt", set(), id="the command line"),
         pytest.param("python/stpl/method/batch_norm.py", "import torch\n", "import  torch\n", set(), id="layout"),
+        pytest.param("python/stpl/train/accel.py", "F.kl_div(", "2 * F.kl_div(", set(), id="accel mode, which is off"),
+        pytest.param("cpp/flow/dis_cuda.cpp", "#include", "\n#include", set(), id="the flow of a build with CUDA"),
         pytest.param(
             "cpp/flow/dis.cpp", "#include", "\n#include", set(METHODS), id="the runtime's flow, even a blank line"
         ),
@@ -106,6 +108,10 @@ def test_only_settings_that_are_used_count(tmp_path):
     assert folder("method=bn") != folder("method=bn", "batch_norm.enabled=false")
     assert folder("method=stpl", "save_every=7") == folder("method=stpl")
     assert folder("method=stpl", seed=1) != folder("method=stpl")
+    assert folder("method=stpl", "accel.batch_size=3") == folder("method=stpl")
+    assert folder("method=stpl", "accel.enabled=true") != folder("method=stpl")
+    switched_on = ("method=stpl", "accel.enabled=true")
+    assert folder(*switched_on, "accel.batch_size=3") != folder(*switched_on)
 
 
 def test_data_and_source_count(tmp_path):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import adaptation_tables
@@ -168,11 +167,21 @@ def test_two_processes_do_not_work_at_one_run(tiny, code, tmp_path):
     assert bench.result(run) is None
 
 
-def test_results_of_a_domain_that_is_not_at_hand_are_kept(tiny, tmp_path, monkeypatch):
-    assert compute(tmp_path, "--rows", "source") == 0
-    stored = json.loads((tmp_path / "results" / "tiny.json").read_text())["results"]["domains"]["tiny-dusk"]
-    gone = replace(tiny, domains=(replace(tiny.domains[0], spec="folder:{camvid}?sequences=tiny"),))
-    monkeypatch.setitem(tables.TABLES, "tiny", gone)
+def test_runs_that_a_sitting_does_not_find_again_are_kept_with_their_commit(tiny, tmp_path, monkeypatch):
+    assert compute(tmp_path, "--rows", "source", "self-training", "--seeds", "0") == 0
+    file = tmp_path / "results" / "tiny.json"
+    before = json.loads(file.read_text())["results"]["domains"]["tiny-dusk"]["rows"]
+    assert before["self-training"]["runs"]["1"] is None
+
+    # One run of the domain is found, the others are not: the runs' folder is another.
+    assert compute(tmp_path / "elsewhere", "--rows", "source", "--results", str(file.parent)) == 0
+    after = json.loads(file.read_text())["results"]["domains"]["tiny-dusk"]["rows"]
+    assert "kept" not in after["source"]["runs"]["0"]
+    assert after["self-training"]["runs"] == {"0": {**before["self-training"]["runs"]["0"], "kept": True}, "1": None}
+
+    # Nothing of the domain is: the source model is not there.
+    monkeypatch.setitem(videos.SOURCES, "tiny", str(tmp_path / "nowhere"))
     assert compute(tmp_path, "--collect") == 0
-    kept = json.loads((tmp_path / "results" / "tiny.json").read_text())["results"]["domains"]["tiny-dusk"]
-    assert kept == stored
+    rows = json.loads(file.read_text())["results"]["domains"]["tiny-dusk"]["rows"]
+    assert rows["source"]["runs"]["0"] == {**after["source"]["runs"]["0"], "kept": True}
+    assert rows["self-training"]["runs"] == after["self-training"]["runs"]

@@ -41,9 +41,12 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
-def stpl_adapt(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs `stpl-adapt` with the given arguments."""
+def stpl_adapt(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Command:
+    """Runs `stpl-adapt` with the given arguments; what it caches is not left with the user."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
     def command(*arguments: str | Path) -> Outcome:
         capfd.readouterr()

@@ -17,6 +17,10 @@ import pytest
 
 import stpl_rt
 from stpl.data.specs import open_dataset
+from stpl.models.accel import FuseNet
+from stpl.train.accel import AccelConfig, save_accel
+from stpl.train.checkpoint import load_checkpoint
+from stpl.train.run import ACCEL_FILE
 from stpl_rt.video import read_frames
 
 from .conftest import DAY, DUSK, Command, Outcome, Runs, write_folder
@@ -41,9 +45,12 @@ def read_labels(folder: Path) -> dict[str, np.ndarray]:
 
 def test_export_prints_parity_and_refuses_what_it_cannot_do(stpl_adapt: Command, runs: Runs, tmp_path: Path) -> None:
     export = ["export", "--model", runs.source, "--out", tmp_path / "b"]
-    assert "not in this version" in stpl_adapt(*export, "--precision", "int8").mistake
-    assert "expected fp32" in stpl_adapt(*export, "--precision", "fp23").mistake
-    assert "not in this version" in stpl_adapt(*export, "--tensorrt").mistake
+    assert "expected --calibration-data" in stpl_adapt(*export, "--precision", "int8").mistake
+    assert "expected fp32, fp16, bf16, int8; found 'fp23'" in stpl_adapt(*export, "--precision", "fp23").mistake
+    assert "found fp32" in stpl_adapt(*export, "--max-loss", "1").mistake
+    low = [*export, "--precision", "int8", "--calibration-data", DUSK]
+    assert "found 'best'" in stpl_adapt(*low, "--calibration", "best").mistake
+    assert "found 101" in stpl_adapt(*low, "--max-loss", "101").mistake
     assert "found '240'" in stpl_adapt(*export, "--size", "240").mistake
     assert "fixed:K" in stpl_adapt(*export, "--schedule", "fixed:0").mistake
     assert list(tmp_path.iterdir()) == []
@@ -56,6 +63,71 @@ def test_export_prints_parity_and_refuses_what_it_cannot_do(stpl_adapt: Command,
     assert (manifest.input.height, manifest.input.width, manifest.default_schedule) == (64, 80, "fixed:3")
     assert len(manifest.provenance["checkpoint_sha256"]) == 64
     assert "--overwrite" in stpl_adapt(*export).mistake
+
+
+def test_networks_of_accel_mode_are_of_one_size_and_of_the_runs_classes(
+    stpl_adapt: Command, runs: Runs, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs.adapted, run)
+    checkpoint = load_checkpoint(run)
+    save_accel({"fuse": FuseNet(len(checkpoint.classes))}, AccelConfig(), checkpoint, run / ACCEL_FILE)
+    export = ["export", "--model", run, "--data", runs.video, "--frames", "1"]
+    refused = stpl_adapt(*export, "--out", tmp_path / "small", "--size", "64x80")
+    assert "without --size and --classes, or with --no-accel" in refused.mistake
+    assert not (tmp_path / "small").exists()
+    assert stpl_adapt(*export, "--out", tmp_path / "plain", "--size", "64x80", "--no-accel").status == 0
+    assert not (tmp_path / "plain" / "fuse.onnx").exists()
+    assert stpl_adapt(*export, "--out", tmp_path / "whole").status == 0
+    assert (tmp_path / "whole" / "fuse.onnx").is_file()
+
+
+def test_export_lowers_builds_plans_and_puts_them_in(
+    stpl_adapt: Command, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "b"
+    export = ["export", "--model", runs.adapted, "--out", out]
+    assert "expected --tensorrt" in stpl_adapt(*export, "--batch", "4").mistake
+    assert "found '4,2,8'" in stpl_adapt(*export, "--tensorrt", "--batch", "4,2,8").mistake
+    assert "found '9.0'" in stpl_adapt(*export, "--tensorrt", "--compute-capability", "9.0").mistake
+    assert "DLA" in stpl_adapt(*export, "--tensorrt", "--dla-core", "0").mistake
+    assert "workspace_mib" in stpl_adapt(*export, "--tensorrt", "--workspace", "0").mistake
+    assert not out.exists()
+    low = ["--precision", "fp16", "--calibration-data", runs.video, "--calibration-frames", "2", "--max-loss", "5"]
+    done = stpl_adapt(*export, *low, "--frames", "2", "--tensorrt", "--embed-plan")
+    assert done.status == 0, done.err
+    assert re.search(r"segment: fp16, \d\.\d\d% of the labels differ", done.out)
+    assert re.search(r"segment: fp16 for sm80-up, tensorrt_rtx \S+, \d+\.\d MB, built", done.out)
+    assert len(list((tmp_path / "cache").rglob("segment-*-fp16-*.plan"))) == 1
+    assert len(list((out / "plans").iterdir())) == 2
+    assert stpl_rt.Bundle.open(out).provenance["precision"]["calibration_data"] == str(runs.video)
+
+
+def test_a_bundle_gets_plans_without_being_written_anew(
+    stpl_adapt: Command, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = {file: file.read_bytes() for file in runs.bundle.iterdir()}
+    export = ["export", "--model", runs.bundle]
+    assert "is a bundle already" in stpl_adapt(*export).mistake
+    assert "is a bundle already" in stpl_adapt(*export, "--tensorrt", "--out", tmp_path / "c").mistake
+    assert ", built" in stpl_adapt(*export, "--tensorrt", "--batch", "1,2,4").out
+    assert "found in the cache" in stpl_adapt(*export, "--tensorrt", "--batch", "1,2,4").out
+    plan = next(tmp_path.rglob("*.plan"))
+    plan.write_bytes(plan.read_bytes()[:1000])
+    assert "the file is cut off" in stpl_adapt(*export, "--tensorrt", "--batch", "1,2,4").out
+    assert {file: file.read_bytes() for file in runs.bundle.iterdir()} == before
+
+
+def test_a_plan_that_cannot_be_built_is_a_fault_without_a_traceback(
+    stpl_adapt: Command, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stpl.export.tensorrt.UNPORTABLE", ("Conv",))
+    failed = stpl_adapt("export", "--model", runs.bundle, "--tensorrt", "--rebuild")
+    assert failed.status == 1
+    assert failed.err.startswith("error: expected a network without Conv")
+    assert "Traceback" not in failed.err
 
 
 def test_a_failed_parity_is_a_fault_without_a_traceback(

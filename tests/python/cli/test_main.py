@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import stpl_rt
 from stpl.benchmark.config import BenchmarkConfig
 from stpl.cli import doctor as doctor_module
 from stpl.cli.doctor import Check
@@ -158,8 +159,12 @@ def test_doctor_fails_where_the_core_does_not_work(stpl_adapt: Command, monkeypa
 def test_doctor_says_what_a_gpu_is_used_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
-    detail = doctor_module.check_gpu().detail
-    assert detail == "NVIDIA H100 80GB HBM3: used by training; the runtime of this version runs on the CPU"
+    monkeypatch.setattr(stpl_rt, "engines", lambda: ["openvino"])
+    alone = "used by training; this build of the runtime has no engine for it (openvino alone): docs/tensorrt.md"
+    assert doctor_module.check_gpu().detail == f"NVIDIA H100 80GB HBM3: {alone}"
+    monkeypatch.setattr(stpl_rt, "engines", lambda: ["openvino", "tensorrt"])
+    both = "used by training; and by the runtime, through TensorRT"
+    assert doctor_module.check_gpu().detail == f"NVIDIA H100 80GB HBM3: {both}"
 
 
 def test_doctor_looks_for_all_that_training_needs() -> None:

@@ -32,10 +32,15 @@ def test_a_network_of_ones_own_from_source_to_runtime(
     name = "own_model:build"
     trained = stpl_adapt("source", "--model", name, "--data", DAY, "--out", source, "--steps", "2", *SMALL)
     assert trained.status == 0, trained.err
+    assert f"next: stpl-adapt adapt --model {source} --arch {name} --target" in trained.out
     adapt = ["adapt", "--target", DUSK, "--out", adapted, "--steps", "2", *TRAINS, *QUICK]
     assert f"say --arch {name}" in stpl_adapt(*adapt, "--model", source).mistake
     assert not adapted.exists()
-    assert stpl_adapt(*adapt, "--model", source, "--arch", name).status == 0
+    done = stpl_adapt(*adapt, "--model", source, "--arch", name)
+    assert done.status == 0 and f"next: stpl-adapt export --model {adapted} --arch {name} --out" in done.out
+    (adapted / "report.html").unlink()  # as of a run that was killed before its report
+    assert stpl_adapt(*adapt, "--model", source, "--arch", name, "--resume").status == 0
+    assert (adapted / "report.html").is_file()
     before, after = load_checkpoint(source, name).weights, load_checkpoint(adapted, name).weights
     assert any(not torch.equal(before[key], after[key]) for key in before)
     exported = stpl_adapt("export", "--model", adapted, "--arch", name, "--out", bundle, "--data", DUSK)
@@ -44,6 +49,25 @@ def test_a_network_of_ones_own_from_source_to_runtime(
     labels = stpl_rt.Segmenter(bundle).push(frame).labels
     assert labels.shape == frame.shape[:2] and labels.max() < len(open_dataset(DAY).classes or ())
     assert stpl_adapt("evaluate", "--model", bundle, "--data", DUSK).status == 0
+
+
+def test_a_network_of_ones_own_is_fine_tuned_where_it_is_named(
+    stpl_adapt: Command, tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    name, own, tuned = "own_model:build", tmp_path / "own", tmp_path / "tuned"
+    common = ["source", "--data", DAY, "--steps", "1", *SMALL]
+    assert stpl_adapt(*common, "--model", name, "--out", own).status == 0
+    assert f"--model {name}" in stpl_adapt(*common, "--init", own, "--out", tuned).mistake
+    assert stpl_adapt(*common, "--init", own, "--model", name, "--out", tuned).status == 0
+    assert load_checkpoint(tuned, name).arch == name
+    # A network of ours says itself what it is.
+    again = stpl_adapt(*common, "--init", runs.source, "--out", tmp_path / "again")
+    assert again.status == 0 and "--arch" not in again.out
+    assert (
+        f"expected a checkpoint of architecture '{name}'"
+        in stpl_adapt(*common, "--init", runs.source, "--model", name, "--out", tmp_path / "other").mistake
+    )
 
 
 def test_a_checkpoint_imports_nothing(tmp_path: Path, runs: Runs) -> None:

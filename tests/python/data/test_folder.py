@@ -46,6 +46,13 @@ def test_natural_order(names, expected):
     assert sorted(names, key=natural_key) == expected
 
 
+def test_the_files_that_are_read_are_known(write_folder):
+    data = FolderDataset(write_folder({"day_1": 2}))
+    frames, everything = data.files(), data.files(labels=True)
+    assert [file.parent.name for file in frames] == ["frames"] * 2
+    assert [file.name for file in everything if file not in frames] == ["1.png", "2.png", "dataset.yaml"]
+
+
 def test_labels_become_training_ids_in_the_order_of_the_classes(write_folder):
     data = FolderDataset(write_folder({"day_1": 2}))
     label = data.label(0)

@@ -56,6 +56,11 @@ def test_random_access_equals_reading_in_order(number_in, any_video):
         assert number_in(frame) == number
 
 
+def test_the_files_of_the_data_are_known(write_video):
+    first, second = write_video("a.mp4", 2), write_video("b.mp4", 2)
+    assert VideoFileDataset([first, second]).files() == [first, second]
+
+
 def test_first_access_may_be_anywhere(number_in, any_video):
     assert number_in(VideoFile(any_video).frame(COUNT - 1)) == COUNT - 1
     assert number_in(VideoFile(any_video).frame(31)) == 31

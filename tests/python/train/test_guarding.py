@@ -124,6 +124,38 @@ def test_calm_training_is_accepted_to_its_end(source, dusk, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == [FILE_NAME, "config.yaml", "metrics.jsonl"]
 
 
+def test_a_run_is_saved_after_each_verdict_and_every_so_many_steps_but_no_more_often(
+    source, dusk, tmp_path, monkeypatch
+):
+    saved: list[int] = []
+    save = Training._save
+    monkeypatch.setattr(Training, "_save", lambda self, step: (saved.append(step), save(self, step)))
+    rare = ["steps=11", "learning_rate=1e-6", "snapshot_every=4", "save_every=6"]
+    adapt(settings(*rare), source, dusk, tmp_path / "guarded")
+    assert saved == [0, 4, 6, 8, 11]
+    saved.clear()
+    adapt(settings(*rare, "guard.mode=off"), source, dusk, tmp_path / "alone")
+    assert saved == [0, 6]
+
+
+def test_killed_before_its_checkpoint_is_written_a_run_says_once_what_was_selected(source, dusk, tmp_path, monkeypatch):
+    config = settings("steps=2", "learning_rate=1e-6")
+    whole = adapt(config, source, dusk, tmp_path / "whole")
+
+    def killed(checkpoint, path):
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stpl.train.adapt.save_checkpoint", killed)
+        with pytest.raises(InterruptedError):
+            adapt(config, source, dusk, tmp_path / "run")
+    assert len(events(tmp_path / "run", "selected")) == 1
+    resumed = adapt(config, source, dusk, tmp_path / "run", resume=True)
+    assert same(dict(resumed.weights), dict(whole.weights))
+    assert [event["after_steps"] for event in events(tmp_path / "run", "selected")] == [2]
+    assert [event["step"] for event in events(tmp_path / "run", "guard")] == [0, 1]
+
+
 def test_a_destroyed_model_is_taken_back_to_the_start_and_trained_more_slowly(source, dusk, tmp_path):
     snapshots: dict[int, Checkpoint] = {}
     config = settings("steps=2", *DESTROYED)

@@ -231,7 +231,7 @@ def test_every_kind_of_pseudo_label_trains_in_its_own_way(
     outcomes = []
     for kind in kinds:
         adapting = adaptation(settings(method, f"pseudo_labels.threshold={median}", f"pseudo_labels.{kind}"), source)
-        losses = adapting.step(0, pairs)
+        losses = adapting.step(0, pairs)()
         assert losses["loss_self_training"] > 0
         outcomes.append(weights(adapting.student))
     assert not any(same(a, b) for i, a in enumerate(outcomes) for b in outcomes[:i])

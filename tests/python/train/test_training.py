@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from stpl.config import load_config
-from stpl.data.classes import ClassSet
+from stpl.data.classes import IGNORE_ID, ClassSet
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
 from stpl.errors import UserError
@@ -175,6 +176,20 @@ def _interrupted(source, dusk, out: Path) -> None:
         adapt(ADAPT, source, dusk, out, on_snapshot=stop)
 
 
+def test_resume_on_data_that_was_changed_is_refused(source, dusk, tmp_path):
+    for index in range(len(dusk)):
+        identity = dusk.frame_id(index)
+        file = tmp_path / "clip" / identity.sequence / "frames" / f"{identity.name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(dusk.frame(index)).save(file)
+    out = tmp_path / "run"
+    _interrupted(source, open_dataset(str(tmp_path / "clip")), out)
+    file = sorted((tmp_path / "clip").rglob("*.png"))[-1]  # neither the first frame nor the number of frames changes
+    PIL.Image.fromarray(255 - np.asarray(PIL.Image.open(file))).save(file)
+    with pytest.raises(UserError, match="target = clip, 8 frames"):
+        adapt(ADAPT, source, open_dataset(str(tmp_path / "clip")), out, resume=True)
+
+
 def hold_run(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "checkpoint.safetensors").write_bytes(b"old weights")
@@ -239,6 +254,45 @@ def test_unlabelled_data_cannot_train_a_source(tmp_path, source):
         Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(folder / f"{i}.png")
     with pytest.raises(UserError, match="labelled"):
         train_source(SOURCE, open_dataset(str(folder)), tmp_path / "out")
+
+
+def test_crops_without_labels_cost_nothing_and_leave_a_log_that_is_json(source, tmp_path):
+    day = InMemory(open_dataset(DAY))
+    for index in range(len(day)):
+        day.label(index).fill(IGNORE_ID)
+    trained = train_source(SOURCE, day, tmp_path)
+
+    def refused(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    steps = [
+        entry for entry in (json.loads(line, parse_constant=refused) for line in lines) if entry["event"] == "step"
+    ]
+    assert [entry["loss"] for entry in steps] == [0.0, 0.0, 0.0]
+    assert all(torch.isfinite(weight).all() for weight in trained.weights.values())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_source_model_on_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="cuda"):
+        train_source(SOURCE.model_copy(update={"device": "cuda"}), open_dataset(DAY), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_source_model_trains_on_the_gpu_as_on_the_cpu(precision, tmp_path):
+    losses = {}
+    for device in ("cpu", "cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        settings = SOURCE.model_copy(update={"device": device, "precision": precision})
+        trained = train_source(settings, open_dataset(DAY), tmp_path / device)
+        lines = (tmp_path / device / "metrics.jsonl").read_text().splitlines()
+        losses[device] = [json.loads(line)["loss"] for line in lines if '"event": "step"' in line]
+        assert (torch.cuda.max_memory_allocated() > 0) == (device == "cuda")
+        assert all(weight.device.type == "cpu" for weight in trained.weights.values())
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2 if precision == "f32" else 5e-2)
 
 
 def test_checkpoint_of_another_architecture_is_refused(source, tmp_path):

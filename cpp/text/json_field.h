@@ -20,7 +20,8 @@ nlohmann::json parse_json(const std::string& text, const std::string& document);
 // A value inside a parsed document, with the path that leads to it ("input.lut[2]"). Borrows the document.
 class JsonField {
  public:
-  JsonField(const nlohmann::json& value, std::string path) : value_(&value), path_(std::move(path)) {}
+  // The whole of a document, which messages call `document`.
+  JsonField(const nlohmann::json& value, std::string document) : JsonField(value, "", std::move(document)) {}
 
   // The value must be an object without keys other than these.
   const JsonField& object(std::initializer_list<std::string_view> known) const;
@@ -47,10 +48,13 @@ class JsonField {
   [[noreturn]] void fail(const std::string& expected, const std::string& found) const;
 
  private:
+  JsonField(const nlohmann::json& value, std::string path, std::string document)
+      : value_(&value), path_(std::move(path)), document_(std::move(document)) {}
   [[nodiscard]] std::string child_path(std::string_view key) const;
 
   const nlohmann::json* value_;
   std::string path_;
+  std::string document_;
 };
 
 }  // namespace stpl_rt

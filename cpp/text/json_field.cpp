@@ -1,4 +1,4 @@
-#include "bundle/json_field.h"
+#include "text/json_field.h"
 
 #include <stpl_rt/error.h>
 
@@ -62,7 +62,7 @@ json parse_json(const std::string& text, const std::string& document) {
 }
 
 void JsonField::fail(const std::string& expected, const std::string& found) const {
-  throw Error(ErrorCode::invalid_bundle, "manifest.json: " + (path_.empty() ? "" : path_ + ": ") +
+  throw Error(ErrorCode::invalid_bundle, document_ + ": " + (path_.empty() ? "" : path_ + ": ") +
                                              "expected " + expected + ", found " + found);
 }
 
@@ -94,14 +94,14 @@ JsonField JsonField::at(std::string_view key) const {
   if (!value_->is_object()) fail("an object");
   const auto member = value_->find(std::string(key));
   if (member == value_->end()) fail("the key \"" + std::string(key) + "\"", "none");
-  return {*member, child_path(key)};
+  return {*member, child_path(key), document_};
 }
 
 std::optional<JsonField> JsonField::find(std::string_view key) const {
   if (!value_->is_object()) fail("an object");
   const auto member = value_->find(std::string(key));
   if (member == value_->end() || member->is_null()) return std::nullopt;
-  return JsonField(*member, child_path(key));
+  return JsonField(*member, child_path(key), document_);
 }
 
 std::vector<JsonField> JsonField::array(std::size_t min, std::size_t max) const {
@@ -113,7 +113,7 @@ std::vector<JsonField> JsonField::array(std::size_t min, std::size_t max) const 
   std::vector<JsonField> elements;
   elements.reserve(value_->size());
   for (std::size_t i = 0; i < value_->size(); ++i) {
-    elements.emplace_back((*value_)[i], path_ + "[" + std::to_string(i) + "]");
+    elements.push_back({(*value_)[i], path_ + "[" + std::to_string(i) + "]", document_});
   }
   return elements;
 }

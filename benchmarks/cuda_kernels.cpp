@@ -1,0 +1,190 @@
+// Times the kernels for GPUs on the GPU that is here: JSON to standard output.
+// Run: stpl_rt_cuda_bench [DEVICE]   Each time is that of one call within a CUDA-event pair over kCalls of
+// them, the median and the 99th percentile of kRounds; what a frame really costs, launches included.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/cuda/device.h"
+#include "core/cuda/memory.h"
+#include "core/cuda/stream.h"
+#include "core/half.h"
+#include "flow/dis_cuda.h"
+#include "flow/pyramid_cuda.h"
+#include "ops/compose_cuda.h"
+#include "ops/preprocess_cuda.h"
+#include "ops/sample_argmax_cuda.h"
+
+namespace {
+
+using namespace stpl_rt;        // NOLINT(google-build-using-namespace): a program of its own
+using namespace stpl_rt::cuda;  // NOLINT(google-build-using-namespace)
+using json = nlohmann::json;
+
+constexpr int kCalls = 20;
+constexpr int kRounds = 51;
+
+// Microseconds a call.
+json timed(const cuda::Stream& stream, const std::function<void()>& call) {
+  Event begin(Event::Timing::on), end(Event::Timing::on);
+  std::vector<double> rounds;
+  for (int round = -3; round < kRounds; ++round) {  // the first ones warm up
+    begin.record(stream.handle());
+    for (int i = 0; i < kCalls; ++i) call();
+    end.record(stream.handle());
+    end.wait();
+    if (round >= 0) rounds.push_back(1e3 * end.milliseconds_since(begin) / kCalls);
+  }
+  std::sort(rounds.begin(), rounds.end());
+  return {{"p50_us", rounds[kRounds / 2]}, {"p99_us", rounds[kRounds - 1]}, {"least_us", rounds[0]}};
+}
+
+// Smooth in space, as networks' logits are, with edges of things between.
+template <class T>
+std::vector<T> logits_of_a_street(int classes, Size size) {
+  std::vector<T> values(static_cast<std::size_t>(classes) * size.width * size.height);
+  std::size_t i = 0;
+  for (int c = 0; c < classes; ++c) {
+    for (int y = 0; y < size.height; ++y) {
+      for (int x = 0; x < size.width; ++x) {
+        const int thing = (x / 23 + 7 * (y / 17)) % classes;
+        const float ripple = 0.01F * static_cast<float>((x * 31 + y * 17 + c * 13) % 97);
+        values[i++] = from_float<T>((thing == c ? 4.F : 0.F) + ripple);
+      }
+    }
+  }
+  return values;
+}
+
+std::vector<std::uint8_t> texture(Size size, int shift) {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(size.width) * size.height);
+  std::size_t i = 0;
+  for (int y = 0; y < size.height; ++y) {
+    for (int x = 0; x < size.width; ++x) {
+      const int u = (x + shift) / 3, v = y / 3;
+      pixels[i++] = static_cast<std::uint8_t>((u * 57 + v * 131 + (u * v) % 211) % 256);
+    }
+  }
+  return pixels;
+}
+
+template <class T>
+DeviceBuffer<T> upload(const std::vector<T>& host, const cuda::Stream& stream) {
+  DeviceBuffer<T> device;
+  device.reserve(host.size());
+  copy(device.data(), host.data(), host.size(), stream.handle());
+  stream.wait();
+  return device;
+}
+
+// 19 classes from a quarter of the size, half precision: the case that the project's bar is set for.
+json sampling(const cuda::Stream& stream) {
+  constexpr int kClasses = 19;
+  constexpr Size kLogits{512, 256}, kOutput{2048, 1024};
+  const auto planes = upload(logits_of_a_street<Half>(kClasses, kLogits), stream);
+  InputSpec spec;
+  spec.width = kOutput.width;
+  spec.height = kOutput.height;
+  const Geometry geometry = make_geometry(kOutput, spec, {kLogits.width, kLogits.height, false});
+  const cuda::PlanarLogits<Half> planar{planes.data(), kClasses, kLogits.width, kLogits.height};
+  DeviceBuffer<Half> packed_memory;
+  packed_memory.reserve(packed_size(kClasses, kLogits.width, kLogits.height));
+  const auto packed = pack_logits(planar, packed_memory.data(), stream.handle());
+  DeviceImage<std::uint8_t> labels, confidence;
+  labels.resize(kOutput.width, kOutput.height);
+  confidence.resize(kOutput.width, kOutput.height);
+  DeviceFlow flow;
+  flow.resize(1024, 512);
+  flow.fill_zero(stream.handle());
+  const StreamHandle s = stream.handle();
+  return {
+      {"plain", timed(stream, [&] { sample_argmax(planar, geometry, labels.view(), {}, s); })},
+      {"plain, with confidence",
+       timed(stream, [&] { sample_argmax(planar, geometry, labels.view(), confidence.view(), s); })},
+      {"with flow",
+       timed(stream, [&] { sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), {}, s); })},
+      {"with flow and confidence", timed(stream,
+                                         [&] {
+                                           sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(),
+                                                         confidence.view(), s);
+                                         })},
+      {"pack", timed(stream, [&] { pack_logits(planar, packed_memory.data(), s); })},
+  };
+}
+
+json flow_at(Size size, int finest_scale, const cuda::Stream& stream) {
+  const auto current = upload(texture(size, 0), stream);
+  const auto past = upload(texture(size, 5), stream);
+  const auto view = [&](const DeviceBuffer<std::uint8_t>& pixels) {
+    return ImageView<const std::uint8_t>{pixels.data(), size.width, size.height, size.width};
+  };
+  cuda::DisFlow dis({.finest_scale = finest_scale});
+  dis.prepare(size);
+  cuda::Pyramid pyramids[2];
+  for (auto& pyramid : pyramids) pyramid.prepare(dis.layout(size));
+  pyramids[1].build(view(past), stream.handle());
+  DeviceFlow flow, composed, kept;
+  for (DeviceFlow* field : {&flow, &composed, &kept}) field->resize(size.width, size.height);
+  kept.fill_zero(stream.handle());
+  DeviceImage<float> validity;
+  validity.resize(size.width, size.height);
+  const StreamHandle s = stream.handle();
+  return {
+      {"pyramid", timed(stream, [&] { pyramids[0].build(view(current), s); })},
+      {"flow", timed(stream, [&] { dis.compute(pyramids[0], pyramids[1], flow.planes(), s); })},
+      {"compose", timed(stream, [&] { compose(flow.cplanes(), kept.cplanes(), composed.planes(), s); })},
+      {"validity", timed(stream,
+                         [&] {
+                           cuda::validity(view(current), view(past), flow.cplanes(), {}, composed.cplanes(),
+                                          validity.view(), s);
+                         })},
+  };
+}
+
+json input(const cuda::Stream& stream) {
+  constexpr Size kFrame{1920, 1080};
+  const auto pixels = upload(texture({kFrame.width, kFrame.height * 3 / 2}, 0), stream);
+  Frame frame;
+  frame.data = pixels.data();
+  frame.width = kFrame.width;
+  frame.height = kFrame.height;
+  frame.format = PixelFormat::nv12;
+  InputSpec spec;
+  spec.width = 1024;
+  spec.height = 512;
+  FramePlan plan;
+  plan.prepare(kFrame, spec, {spec.width, spec.height}, stream.handle());
+  DeviceBuffer<Half> out;
+  out.reserve(std::size_t{3} * spec.width * spec.height);
+  DeviceImage<std::uint8_t> luma;
+  luma.resize(spec.width, spec.height);
+  const StreamHandle s = stream.handle();
+  return {
+      {"preprocess", timed(stream, [&] { preprocess(frame, plan, out.data(), s); })},
+      {"luma", timed(stream, [&] { cuda::luma(frame, plan, luma.view(), s); })},
+  };
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const int device = argc > 1 ? std::atoi(argv[1]) : 0;
+    const DeviceScope scope(device);
+    const cuda::Stream stream;
+    json result;
+    result["sample + argmax, 19 classes, 512x256 to 2048x1024, f16"] = sampling(stream);
+    result["flow at 1024x512, finest level 2"] = flow_at({1024, 512}, 2, stream);
+    result["flow at 1024x512, finest level 1"] = flow_at({1024, 512}, 1, stream);
+    result["NV12 1920x1080 to 1024x512, f16"] = input(stream);
+    std::puts(result.dump(1).c_str());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "stpl_rt_cuda_bench: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,274 @@
+// Times whole frames on the GPU that is here, from a frame to its labels: JSON to standard output.
+// Run: stpl_rt_cuda_pipeline [BUNDLE [PRECISION [FRAMES]]]
+// With a bundle, its network with TensorRT, and the network alone beside it. Without one, a network that does
+// nothing, at three sizes with 19 classes from a quarter of them: what all the rest costs.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/cuda/device.h"
+#include "core/cuda/memory.h"
+#include "core/half.h"
+#include "core/sha256.h"
+#include "segmenter/device_stream.h"
+
+namespace {
+
+using namespace stpl_rt;  // NOLINT(google-build-using-namespace): a program of its own
+using json = nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kBurst =
+    4;  // frames that are enqueued before the GPU is waited for: fewer than may be in flight
+constexpr int kRounds = 7;
+
+double microseconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+}
+
+json spread(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {{"p50_us", values[values.size() / 2]}, {"p99_us", values[values.size() * 99 / 100]}};
+}
+
+// Takes no time, and says that everything is of one class.
+class NoNetwork final : public DeviceEngine {
+ public:
+  explicit NoNetwork(const Bundle& bundle) {
+    input_.reserve(std::size_t{3} * bundle.input.width * bundle.input.height);
+    const std::size_t values = bundle.classes.size() * bundle.logits.width * bundle.logits.height;
+    output_.reserve(values);
+    cuda::set_bytes(output_.data(), 0, values * sizeof(Half), nullptr);
+    cuda::Stream::wait_for(nullptr);
+  }
+  [[nodiscard]] void* input(std::size_t /*index*/) const noexcept override { return input_.data(); }
+  [[nodiscard]] TensorType input_type(std::size_t /*index*/) const noexcept override {
+    return TensorType::f16;
+  }
+  [[nodiscard]] const void* output() const noexcept override { return output_.data(); }
+  [[nodiscard]] TensorType output_type() const noexcept override { return TensorType::f16; }
+  void enqueue(cuda::StreamHandle /*stream*/) override {}
+
+ private:
+  cuda::DeviceBuffer<Half> input_, output_;
+};
+
+using MakeEngine = std::function<std::unique_ptr<DeviceEngine>()>;
+
+// Pictures that move by three pixels a frame, NV12, in the GPU's memory and in the host's.
+class Drive {
+ public:
+  explicit Drive(Size size) : size_(size) {
+    const int rows = size.height * 3 / 2;
+    for (std::size_t t = 0; t < host_.size(); ++t) {
+      auto& pixels = host_[t];
+      pixels.resize(static_cast<std::size_t>(size.width) * rows);
+      std::size_t i = 0;
+      for (int y = 0; y < rows; ++y) {
+        for (int x = 0; x < size.width; ++x) {
+          const int u = (x + 3 * static_cast<int>(t)) / 5, v = y / 5;
+          pixels[i++] = static_cast<std::uint8_t>(u * 57 + v * 131 + u * v % 211);
+        }
+      }
+      device_[t].reserve(pixels.size());
+      cuda::copy(device_[t].data(), pixels.data(), pixels.size(), nullptr);
+    }
+    cuda::Stream::wait_for(nullptr);
+  }
+  [[nodiscard]] Frame at(int t, FrameMemory memory) const {
+    const std::size_t i = static_cast<std::size_t>(t) % host_.size();
+    Frame frame{.data = memory == FrameMemory::device ? device_[i].data() : host_[i].data(),
+                .width = size_.width,
+                .height = size_.height,
+                .format = PixelFormat::nv12};
+    frame.memory = memory;
+    return frame;
+  }
+
+ private:
+  Size size_;
+  std::array<std::vector<std::uint8_t>, 16> host_;
+  std::array<cuda::DeviceBuffer<std::uint8_t>, 16> device_;
+};
+
+struct Setting {
+  const Bundle& bundle;
+  MakeEngine engine;
+  const Drive& drive;
+  int frames;
+};
+
+std::unique_ptr<DeviceStream> stream_of(const Setting& setting, const std::string& schedule, bool stays,
+                                        bool graphs) {
+  SegmenterOptions options;
+  options.schedule = Schedule::parse(schedule);
+  options.scene_cuts = false;
+  options.device_labels = stays;
+  return DeviceStream::make(setting.bundle, options, {.device = 0, .graphs = graphs},
+                            {.segment = setting.engine(), .fuse = {}, .update = {}, .of = {}});
+}
+
+// From and to the GPU's memory: what a frame takes the GPU, and what it takes the host to enqueue it.
+json resident(const Setting& setting, const std::string& schedule, bool graphs) {
+  const auto stream = stream_of(setting, schedule, true, graphs);
+  auto* const handle = static_cast<cuda::StreamHandle>(stream->cuda_stream());
+  std::vector<double> enqueue, frame;
+  int t = 0;
+  const auto push = [&] { (void)stream->push(setting.drive.at(t++, FrameMemory::device), {}); };
+  for (int round = -1; round < kRounds; ++round) {  // the first one warms up
+    const auto begin = Clock::now();
+    for (int i = 0; i < setting.frames; ++i) push();
+    cuda::Stream::wait_for(handle);
+    if (round >= 0) frame.push_back(microseconds_since(begin) / setting.frames);
+    for (int i = 0; i < setting.frames; i += kBurst) {
+      for (int k = 0; k < kBurst; ++k) {
+        const auto before = Clock::now();
+        push();
+        if (round >= 0) enqueue.push_back(microseconds_since(before));
+      }
+      cuda::Stream::wait_for(handle);
+    }
+  }
+  return {{"frame", spread(std::move(frame))}, {"enqueue", spread(std::move(enqueue))}};
+}
+
+// From and to the host's memory, one frame ahead.
+json pipelined(const Setting& setting, const std::string& schedule) {
+  const auto stream = stream_of(setting, schedule, false, true);
+  std::vector<double> frame;
+  int t = 0;
+  for (int round = -1; round < kRounds; ++round) {
+    const auto begin = Clock::now();
+    Result ahead = stream->start(setting.drive.at(t++, FrameMemory::host), {});
+    for (int i = 1; i < setting.frames; ++i) {
+      Result next = stream->start(setting.drive.at(t++, FrameMemory::host), {});
+      stream->finish(ahead);
+      ahead = std::move(next);
+    }
+    stream->finish(ahead);
+    if (round >= 0) frame.push_back(microseconds_since(begin) / setting.frames);
+  }
+  return {{"frame", spread(std::move(frame))}};
+}
+
+json network_alone(const Setting& setting) {
+  const auto engine = setting.engine();
+  const cuda::Stream stream;
+  std::vector<double> runs;
+  for (int round = -1; round < kRounds; ++round) {
+    const auto begin = Clock::now();
+    for (int i = 0; i < setting.frames; ++i) engine->enqueue(stream.handle());
+    stream.wait();
+    if (round >= 0) runs.push_back(microseconds_since(begin) / setting.frames);
+  }
+  return spread(std::move(runs));
+}
+
+json measure(const Setting& setting) {
+  json found;
+  found["network alone"] = network_alone(setting);
+  for (const char* schedule : {"every", "fixed:5"}) {
+    found[std::string(schedule) + ", GPU to GPU"] = resident(setting, schedule, true);
+    found[std::string(schedule) + ", GPU to GPU, no graphs"] = resident(setting, schedule, false);
+    found[std::string(schedule) + ", host to host"] = pipelined(setting, schedule);
+  }
+  return found;
+}
+
+// A bundle whose network nobody runs.
+class EmptyBundle {
+ public:
+  explicit EmptyBundle(Size size)
+      : folder_(std::filesystem::temp_directory_path() / "stpl_rt_cuda_pipeline") {
+    std::filesystem::create_directories(folder_);
+    std::ofstream(folder_ / "segment.onnx") << "none";
+    json classes = json::array();
+    for (int c = 0; c < kClasses; ++c) {
+      classes.push_back({{"name", "class " + std::to_string(c)}, {"color", {c, c, c}}});
+    }
+    const int width = size.width / 4, height = size.height / 4;
+    const json manifest = {
+        {"schema_version", 1},
+        {"name", "empty"},
+        {"classes", classes},
+        {"ignore_id", 255},
+        {"input",
+         {{"width", size.width},
+          {"height", size.height},
+          {"color_order", "rgb"},
+          {"mean", {0, 0, 0}},
+          {"std", {1, 1, 1}},
+          {"resize", "stretch"},
+          {"filter", "bilinear"}}},
+        {"logits", {{"width", width}, {"height", height}, {"align_corners", false}}},
+        {"networks",
+         {{"segment",
+           {{"file", "segment.onnx"},
+            {"sha256", sha256_file(folder_ / "segment.onnx")},
+            {"inputs",
+             {{{"name", "image"}, {"shape", {1, 3, size.height, size.width}}, {"type", "float32"}}}},
+            {"outputs",
+             {{{"name", "logits"}, {"shape", {1, kClasses, height, width}}, {"type", "float32"}}}}}}}}};
+    std::ofstream(folder_ / "manifest.json") << manifest.dump();
+  }
+  ~EmptyBundle() {
+    std::error_code error;
+    std::filesystem::remove_all(folder_, error);
+  }
+  EmptyBundle(const EmptyBundle&) = delete;
+  EmptyBundle& operator=(const EmptyBundle&) = delete;
+  [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
+
+ private:
+  static constexpr int kClasses = 19;
+  std::filesystem::path folder_;
+};
+
+std::string name_of(Size size) { return std::to_string(size.width) + "x" + std::to_string(size.height); }
+
+json without_network(int frames) {
+  json found;
+  for (const Size size : {Size{512, 256}, Size{1024, 512}, Size{2048, 1024}}) {
+    const EmptyBundle empty(size);
+    const Bundle bundle = Bundle::open(empty.folder());
+    const Drive drive(size);
+    found[name_of(size)] =
+        measure({bundle, [&] { return std::make_unique<NoNetwork>(bundle); }, drive, frames});
+  }
+  return found;
+}
+
+json with_network(const char* folder, const char* precision, int frames) {
+  const Bundle bundle = Bundle::open(folder);
+  const Size size{bundle.input.width, bundle.input.height};
+  const Drive drive(size);
+  const auto network =
+      compile_network(bundle.segment, "cuda", parse_precision(precision), 1, {.build = true});
+  return {{name_of(size), measure({bundle, [&] { return network->make_device_engine(); }, drive, frames})}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const int frames = argc > 3 ? std::max(2 * kBurst, std::atoi(argv[3]) / kBurst * kBurst) : 40;
+    const cuda::DeviceScope scope(0);
+    const bool has_bundle = argc > 1 && *argv[1] != '\0';
+    const json found =
+        has_bundle ? with_network(argv[1], argc > 2 ? argv[2] : "f16", frames) : without_network(frames);
+    std::puts(found.dump(1).c_str());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "stpl_rt_cuda_pipeline: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,32 @@
+// The NVIDIA GPUs of this machine.
+#pragma once
+
+#include <string>
+
+namespace stpl_rt::cuda {
+
+// How many there are; 0 where there is no driver. Never throws, and is what must be asked before anything
+// else.
+int device_count() noexcept;
+
+// Why there is none, in CUDA's words; empty where there is one.
+std::string why_no_device();
+
+// Throws Error(unsupported) where there is no device at all, with the reason; Error(invalid_argument) where
+// there is none of this number.
+void require_device(int device);
+
+// The calling thread's device, for as long as this lives.
+class DeviceScope {
+ public:
+  // Throws as require_device() does.
+  explicit DeviceScope(int device);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+}  // namespace stpl_rt::cuda

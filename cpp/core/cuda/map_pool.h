@@ -1,0 +1,98 @@
+// Memory of results on the GPU, used again when nobody holds it any more. BytePool's counterpart.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/byte_pool.h"
+#include "core/cuda/device.h"
+#include "core/cuda/memory.h"
+#include "core/cuda/stream.h"
+#include "core/device_work.h"
+
+namespace stpl_rt::cuda {
+
+class PooledBytes final : public DeviceBytes {
+ public:
+  // On the calling thread's device, which is `device`.
+  explicit PooledBytes(int device) : device_(device) {}
+  [[nodiscard]] const std::uint8_t* data() const noexcept override { return memory_.data(); }
+  void copy_to(std::uint8_t* host, std::size_t size) const override {
+    const DeviceScope scope(device_);
+    const Stream stream;
+    copy_bytes(host, memory_.data(), size, stream.handle());
+    stream.wait();
+  }
+  void read_on(void* reader) override {
+    const std::lock_guard lock(mutex_);
+    auto* const stream = static_cast<StreamHandle>(reader);
+    if (std::ranges::find(readers_, stream) == readers_.end()) readers_.push_back(stream);
+  }
+
+ private:
+  friend class MapPool;
+  // Nobody else holds it: what is enqueued on `writer` from now on comes after what its readers have
+  // enqueued.
+  void begin(StreamHandle writer, std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    for (const StreamHandle reader : readers_) {
+      if (reader == writer) continue;
+      read_.record(reader);
+      Stream::wait_for(writer, read_);
+    }
+    readers_.clear();
+    memory_.reserve(bytes);
+  }
+
+  const int device_;
+  DeviceBuffer<std::uint8_t> memory_;
+  Event read_;
+  std::mutex mutex_;
+  std::vector<StreamHandle> readers_;  // their work may be reading
+};
+
+// One thread takes; any thread may let go.
+class MapPool {
+ public:
+  explicit MapPool(int device) : device_(device) {}
+
+  // Memory that no map holds, allocated where there is none, for work on `writer`; its content is whatever it
+  // was.
+  std::shared_ptr<PooledBytes> take(std::size_t bytes, StreamHandle writer) {
+    for (const auto& block : blocks_) {
+      if (block.use_count() != 1) continue;
+      std::atomic_thread_fence(std::memory_order_acquire);  // after all that its last holder did
+      block->begin(writer, bytes);
+      return block;
+    }
+    auto block = std::make_shared<PooledBytes>(device_);
+    block->begin(writer, bytes);
+    if (blocks_.size() < kMostBlocks) blocks_.push_back(block);
+    return block;
+  }
+  // For its maker, before anybody else has it.
+  static std::uint8_t* writable(const PooledBytes& bytes) noexcept { return bytes.memory_.data(); }
+
+ private:
+  // Maps that somebody keeps beyond these are freed, not pooled.
+  static constexpr std::size_t kMostBlocks = 64;
+  const int device_;
+  std::vector<std::shared_ptr<PooledBytes>> blocks_;
+};
+
+// Of the host, for BytePool: what the GPU copies to while the host goes on.
+struct PinnedBlock final : ByteBlock {
+  static std::unique_ptr<ByteBlock> make() { return std::make_unique<PinnedBlock>(); }
+  void reserve(std::size_t bytes) override { memory.reserve(bytes); }
+  [[nodiscard]] std::uint8_t* data() const noexcept override { return memory.data(); }
+
+  PinnedBuffer<std::uint8_t> memory;
+};
+
+}  // namespace stpl_rt::cuda

@@ -1,0 +1,35 @@
+// Runs one network on a GPU, on tensors that stay there.
+#pragma once
+
+#include <cstddef>
+
+#include "core/cuda/handles.h"
+
+namespace stpl_rt {
+
+enum class TensorType { f32, f16 };
+
+// One context of a network: one run at a time. Its tensors lie at the same addresses as long as it lives, so
+// that runs can be recorded in graphs.
+class DeviceEngine {
+ public:
+  virtual ~DeviceEngine() = default;
+  DeviceEngine(const DeviceEngine&) = delete;
+  DeviceEngine& operator=(const DeviceEngine&) = delete;
+
+  // An input tensor in the device's memory, dense, in the manifest's order.
+  [[nodiscard]] virtual void* input(std::size_t index) const noexcept = 0;
+  [[nodiscard]] virtual TensorType input_type(std::size_t index) const noexcept = 0;
+  // The output tensor likewise.
+  [[nodiscard]] virtual const void* output() const noexcept = 0;
+  [[nodiscard]] virtual TensorType output_type() const noexcept = 0;
+  // Runs the network on what the work before on `stream` has written. Nothing waits. Throws Error(engine).
+  virtual void enqueue(cuda::StreamHandle stream) = 0;
+  // Whether enqueue() may be recorded in a graph.
+  [[nodiscard]] virtual bool is_capturable() const noexcept { return true; }
+
+ protected:
+  DeviceEngine() = default;
+};
+
+}  // namespace stpl_rt

@@ -1,0 +1,29 @@
+// Optical flow between images of the host, searched on a GPU: for programs that need the flow and no more.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/image.h"
+#include "flow/dis.h"
+#include "ops/compose.h"
+
+namespace stpl_rt {
+
+class DeviceFlow {
+ public:
+  DeviceFlow() = default;
+  virtual ~DeviceFlow() = default;
+  DeviceFlow(const DeviceFlow&) = delete;
+  DeviceFlow& operator=(const DeviceFlow&) = delete;
+
+  // As DisFlow::compute(). Waits for the GPU; one call at a time.
+  virtual void compute(ImageView<const std::uint8_t> current, ImageView<const std::uint8_t> past,
+                       FlowField& out) = 0;
+};
+
+// On GPU `device`, in a stream of its own. Throws Error(unsupported) where there is none or this build has no
+// kernels for it, Error(invalid_argument) for options out of range.
+std::unique_ptr<DeviceFlow> make_device_flow(const DisOptions& options, int device);
+
+}  // namespace stpl_rt

@@ -1,0 +1,47 @@
+// The parts of a frame's work, each recorded as a graph for every constellation of buffers that it meets.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/cuda/graph.h"
+#include "core/cuda/stream.h"
+
+namespace stpl_rt {
+
+class GraphCache {
+ public:
+  // Enqueues what `enqueue` puts on the stream it is given. The first time it does so directly, which lets
+  // libraries load and set up what cannot be recorded; the second time it is recorded. `key` stands for all
+  // that its arguments depend on.
+  template <class Enqueue>
+  void run(std::uint32_t key, cuda::StreamHandle stream, Enqueue&& enqueue) {
+    Entry* const entry = find(key);
+    if (entry == nullptr) {
+      enqueue(stream);
+      entries_.push_back({key, {}});
+      return;
+    }
+    if (entry->graph.empty()) entry->graph.capture(recorder_.handle(), enqueue);
+    entry->graph.launch(stream);
+  }
+  // For new sizes; nothing of it may be on its way.
+  void clear() noexcept { entries_.clear(); }
+
+ private:
+  struct Entry {
+    std::uint32_t key;
+    cuda::Graph graph;
+  };
+  Entry* find(std::uint32_t key) noexcept {
+    for (Entry& entry : entries_) {
+      if (entry.key == key) return &entry;
+    }
+    return nullptr;
+  }
+
+  cuda::Stream recorder_;  // nothing ever runs on it: the caller's may be one that cannot be recorded
+  std::vector<Entry> entries_;
+};
+
+}  // namespace stpl_rt

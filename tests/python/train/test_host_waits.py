@@ -1,0 +1,172 @@
+"""A step hands a GPU its work and waits for nothing: every method, every kind of label and fusion, several networks.
+
+Without a GPU a device that is not there stands for it (:mod:`host_waits`); with one PyTorch itself says what waits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from host_waits import DEVICE, HostWaitsError, distant_device
+from torch import Tensor
+
+from stpl.config import load_config
+from stpl.data.batches import PairBatch, PreparedVideo
+from stpl.data.in_memory import InMemory
+from stpl.data.specs import open_dataset
+from stpl.models.registry import build_model
+from stpl.train.adapt import adapt
+from stpl.train.checkpoint import Checkpoint, InputConfig
+from stpl.train.config import METHODS, UNTRAINED, AdaptConfig
+from stpl.train.processes import Processes
+from stpl.train.training import Adaptation
+
+TRAINED = [method for method in METHODS if method not in UNTRAINED]
+DUSK = "synthstreet:?domain=dusk&seed=2&sequences=1&frames=4&size=64x64"
+# Whatever may be drawn is drawn.
+DRAWN = [f"augmentation.{what}_probability=1" for what in ("jitter", "grayscale", "blur", "noise")]
+CASES = {
+    **{method: (method, "compact") for method in TRAINED},
+    "flow-consistent": ("stpl", "compact", "pseudo_labels.flow_consistent=true"),
+    "cross-frame": ("self-training", "compact", "pseudo_labels.cross_frame=true"),
+    "student's clean branch": ("stpl", "compact", "contrast.clean_branch=student", "contrast.past_gradient=true"),
+    "attention": ("stpl", "compact", "contrast.fusion=attention"),
+    "1x1": ("stpl", "compact", "contrast.fusion=1x1"),
+    "shot's labels": ("shot", "compact", "shot.pseudo_label_weight=0.3"),
+    "hcl's thresholds": ("hcl", "compact", "hcl.selection=class-balanced", "hcl.positives=pixel"),
+    "in parts": ("stpl", "compact", "accumulate=2"),
+    "channels first": ("stpl", "compact", "channels_last=false"),
+    "segformer": ("stpl", "segformer-b0"),
+    "pidnet": ("stpl", "pidnet-s"),
+    "accel_deeplabv2": ("stpl", "accel_deeplabv2"),
+}
+ON_A_GPU = {**CASES, "f32": ("stpl", "compact", "precision=f32"), "bf16": ("stpl", "compact", "precision=bf16")}
+
+
+@pytest.fixture(scope="module")
+def dusk() -> InMemory:
+    return InMemory(open_dataset(DUSK))
+
+
+def source(dusk: InMemory, arch: str) -> Checkpoint:
+    assert dusk.classes is not None
+    torch.manual_seed(0)
+    shape = InputConfig(height=64, width=64)
+    return Checkpoint(arch, dusk.classes, shape, {}).with_weights(build_model(arch, len(dusk.classes)))
+
+
+def settings(method: str, *more: str) -> AdaptConfig:
+    given = [f"method={method}", "batch_size=2", "warm_up=0", "pseudo_labels.threshold=0.2", "hcl.history=1", *DRAWN]
+    return load_config(AdaptConfig, None, [*given, "contrast.anchors=32", "contrast.keys=32", "hcl.pixels=32", *more])
+
+
+def parts_of(config: AdaptConfig, video: PreparedVideo) -> list[PairBatch]:
+    return [video.pair_batch(places) for places in ([[1], [2]] if config.accumulate == 2 else [[1, 2]])]
+
+
+def steps(config: AdaptConfig, checkpoint: Checkpoint, device: torch.device) -> Adaptation:
+    torch.manual_seed(4)
+    return Adaptation(config, checkpoint, Processes(device))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_waits_within_a_step(case: str, dusk: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, arch, *more = CASES[case]
+    config, checkpoint = settings(method, *more), source(dusk, arch)
+    parts = parts_of(config, PreparedVideo(dusk, checkpoint.input.spec()))
+    here = steps(config, checkpoint, torch.device("cpu"))
+    expected = [here.step(step, parts)() for step in range(2)]
+    with distant_device(monkeypatch) as watched:
+        there = steps(config, checkpoint, DEVICE)
+        losses = []
+        for step in range(2):
+            pinned = [part.pinned() for part in parts]
+            with watched():
+                asked = there.step(step, pinned)
+            losses.append(asked())
+    # It computed, and the same.
+    assert losses == [pytest.approx(step, rel=1e-4, abs=1e-5) for step in expected]
+
+
+@pytest.mark.parametrize(
+    ("what", "waiting"),
+    [
+        ("item", lambda t: t.sum().item()),
+        ("bool", lambda t: bool(t.sum() > 0)),
+        ("float", lambda t: float(t[0])),
+        ("tolist", lambda t: t.tolist()),
+        ("nonzero", lambda t: t.nonzero()),
+        ("where", lambda t: torch.where(t > 0)),
+        ("mask", lambda t: t[t > 0]),
+        ("mask assigned", lambda t: t.clone().__setitem__(t > 0, t[:3])),
+        ("masked_select", lambda t: t.masked_select(t > 0)),
+        ("unique", lambda t: t.unique()),
+        ("bincount", lambda t: t.long().bincount()),
+        ("equal", lambda t: torch.equal(t, t)),
+        ("repeat_interleave", lambda t: t.repeat_interleave(t.long())),
+        ("cpu", lambda t: t.cpu()),
+        ("numbers to the device", lambda t: t + torch.tensor([1.0, 2.0, 3.0, 4.0], device=t.device)),
+        ("a tensor to the device", lambda t: t + torch.ones(4).to(t.device)),
+        ("not pinned", lambda t: t + torch.ones(4).to(t.device, non_blocking=True)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_waits_is_found(what: str, waiting, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    with distant_device(monkeypatch) as watched:
+        there = torch.tensor([0.0, 1.0, 2.0, 3.0]).to(DEVICE)
+        with watched(), pytest.raises(HostWaitsError, match="at "):
+            waiting(there)
+
+
+def test_what_does_not_wait_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    with distant_device(monkeypatch) as watched:
+        there = torch.tensor([0.0, 1.0, 2.0, 3.0]).to(DEVICE)
+        with watched():
+            kept = torch.where(there > 1, there, 0.0)[there.long()] + torch.arange(4, device=DEVICE)
+            kept[2:] = kept[:2] + torch.ones(2).pin_memory().to(DEVICE, non_blocking=True)
+            assert torch.rand(1).item() < 1  # the host's own numbers
+        assert isinstance(kept, Tensor) and kept.device == DEVICE
+        assert kept.tolist() == [0.0, 1.0, 1.0, 2.0]
+
+
+def test_the_line_that_waits_is_named(dusk: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = source(dusk, "compact")
+    config = settings("stpl")
+    parts = parts_of(config, PreparedVideo(dusk, checkpoint.input.spec()))
+    with distant_device(monkeypatch) as watched:
+        there = steps(config, checkpoint, DEVICE)
+        with watched(), pytest.raises(HostWaitsError, match=r"a copy between host and device.*data/batches\.py:\d+"):
+            there.step(0, parts)  # not pinned
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", ON_A_GPU)
+def test_nothing_waits_within_a_step_on_a_gpu(case: str, dusk: InMemory) -> None:
+    method, arch, *more = ON_A_GPU[case]
+    config, checkpoint = settings(method, *more), source(dusk, arch)
+    parts = [part.pinned() for part in parts_of(config, PreparedVideo(dusk, checkpoint.input.spec()))]
+    adapting = steps(config, checkpoint, torch.device("cuda", 0))
+    adapting.step(0, parts)()  # the libraries' first calls set themselves up
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        asked = adapting.step(1, parts)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(value == value for value in asked().values())
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_learns_as_on_the_cpu(dusk: InMemory, tmp_path: Path) -> None:
+    checkpoint = source(dusk, "compact")
+    more = ("steps=6", "precision=f32", "guard.mode=off", "calibration.enabled=false", "batch_norm.enabled=false")
+    more = (*more, "augmentation.noise_probability=0")
+    weights = {}
+    for device in ("cpu", "cuda"):
+        config = settings("stpl", *more, f"device={device}")
+        weights[device] = adapt(config, checkpoint, dusk, tmp_path / device).weights
+        logged = (tmp_path / device / "metrics.jsonl").read_text().count('"event": "step"')
+        assert logged == 6
+    for name, expected in weights["cpu"].items():
+        torch.testing.assert_close(weights["cuda"][name].cpu(), expected, rtol=0.05, atol=2e-3)
