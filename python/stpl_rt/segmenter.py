@@ -26,8 +26,8 @@ class Segmenter(_core.Segmenter):
                 show(result.labels)
 
         Args:
-            frames: what :meth:`push` takes, each of them; or tuples of that and its timestamp, in seconds, or None where
-                it is not known. By their timestamps missing frames are noticed, and answered by a key frame.
+            frames: what :meth:`push` takes, each of them; or tuples of that and its timestamp, in seconds, or None
+                where it is not known. By their timestamps missing frames are noticed, and answered by a key frame.
             format, encoding: of the frames, as in :meth:`push`.
             ahead: frames taken from ``frames`` before the first result is waited for, less than ``queue``; 0: one
                 after the other.
