@@ -8,7 +8,8 @@ few that are made ahead and go to the GPU as in a run: from pinned memory, on a 
 turns, block by block, so that the machine's noise meets both alike. A block's steps follow each other without a wait;
 its time is from the first step's start until the last one's losses are on the host. The bf16 limit is the fastest of
 some large matrix products, measured in the same run; a step's floating-point operations are those of its matrix
-products and convolutions, forward and backward.
+products and convolutions, forward and backward. The optical flow of a pair, which a run computes while it trains, is
+timed beside the steps: on the CPU with one thread, and where the training takes it to be computed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from record import write_result
 from step_profile import opened
 from torch.utils.flop_counter import FlopCounterMode
 
 from stpl.data.batches import PairBatch
+from stpl.data.flow import compute_flow, flow_on
 from stpl.train.ahead import on_device
 from stpl.train.checkpoint import Checkpoint
 from stpl.train.config import AdaptConfig
@@ -154,6 +157,27 @@ def measure_alone(method: str, args: argparse.Namespace, source: Checkpoint) -> 
     return row
 
 
+def measure_flow(size: str, device: torch.device) -> dict[str, Any]:
+    """Milliseconds of one pair's flow, host memory to host memory, and how far (px) the two flows lie apart."""
+    height, width = (int(side) for side in size.split("x"))
+    past = np.ascontiguousarray(_batch(1, height, width, 0).present[0, 0].mul(60).add(128).clamp(0, 255).byte().numpy())
+    present = np.roll(past, (2, -5), axis=(0, 1))
+    searches = {"cpu": compute_flow, "device": flow_on(str(device))}
+    times: dict[str, list[float]] = {name: [] for name in searches}
+    found = {}
+    for turn in range(WARM_UP + 15):
+        for name, search in searches.items():
+            start = time.perf_counter()
+            found[name] = search(present, past)
+            if turn >= WARM_UP:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return {
+        **{f"{name}_ms": median(taken) for name, taken in times.items()},
+        "on_gpu": searches["device"] is not compute_flow,
+        "furthest_apart_px": float(np.abs(found["cpu"] - found["device"]).max()),
+    }
+
+
 def main() -> None:
     args = arguments()
     if args.threads is not None:
@@ -167,12 +191,15 @@ def main() -> None:
         "torch": torch.__version__,
         "bf16_limit_tflops": 1e-12 * limit,
         "networks": {network: measure(network, args, limit) for network in args.networks},
+        "flow": measure_flow(args.size, device),
     }
     for network, found in results["networks"].items():
         for method, row in found["methods"].items():
             numbers = (f"{name} {value:.3g}" for name, value in row.items() if isinstance(value, float))
             print(f"{network}, {method}: " + ", ".join(numbers))
         print(f"{network}: ratio {found['ratio']:.2f}")
+    flow = results["flow"]
+    print(f"flow of a pair: {flow['cpu_ms']:.2f} ms on the CPU, {flow['device_ms']:.2f} ms where the training has it")
     print(write_result("gpu_training_step", results, args.json))
 
 

@@ -208,9 +208,11 @@ class DisFlow:
 
     finest_scale: pyramid level (0: full size) at which the search ends. patch_size, patch_stride: pixels.
     iterations: gradient steps a patch. threads: 0: the cores this process may use.
+    device: 'cpu', or 'cuda', 'cuda:N' where this build has kernels for GPUs (Error 'unsupported' else): the
+    images go there, in a CUDA stream of its own, and the flow comes back.
     """
 
-    def __init__(self, finest_scale: int = 2, patch_size: int = 8, patch_stride: int = 4, iterations: int = 12, threads: int = 0) -> None: ...
+    def __init__(self, finest_scale: int = 2, patch_size: int = 8, patch_stride: int = 4, iterations: int = 12, threads: int = 0, *, device: str = 'cpu') -> None: ...
 
     def __call__(self, current: Annotated[NDArray, dict(writable=False)], past: Annotated[NDArray, dict(writable=False)]) -> NDArray[numpy.float32]:
         """
@@ -384,8 +386,9 @@ class Segmenter:
         Segments the next frame of the stream and returns its Result.
 
         frame: uint8 (H, W, 3) in `format`, or (H, W) grey, or (H + H / 2, W) for 'nv12' and 'i420', the planes below
-        each other; NumPy, PyTorch or any DLPack array. Rows may have any stride; only pixels that are not
-        contiguous within a row are copied. With a device 'cuda' also arrays in that GPU's memory (PyTorch, CuPy,
+        each other, or a list of their planes, luma (H, W) and chroma: (H / 2, W / 2, 2) of 'nv12', twice
+        (H / 2, W / 2) of 'i420'; NumPy, PyTorch or any DLPack arrays. Rows may have any stride; only pixels that are
+        not contiguous within a row are copied. With a device 'cuda' also arrays in that GPU's memory (PyTorch, CuPy,
         PyCUDA, anything with __dlpack__ or __cuda_array_interface__): nothing is copied to the host, what writes
         them is waited for on the GPU, and they must not be written again before the labels are there.
         flow: float32 (h, w, 2), the flow of this frame into the one pushed before it, (dx, dy) in pixels of its own

@@ -249,6 +249,25 @@ def test_what_is_refused(cpu: stpl_rt.Segmenter, test_bundle: Path) -> None:
     assert labels.__dlpack__(stream=-1) is not None
 
 
+@pytest.mark.parametrize("size", [(90, 120), (91, 123), (33, 400), (5, 7)])
+@pytest.mark.parametrize("options", [{}, {"finest_scale": 1}, {"finest_scale": 0, "patch_size": 12, "patch_stride": 5}])
+def test_flow_alone_is_that_of_the_cpu(size: tuple[int, int], options: dict[str, int]) -> None:
+    """One object for pictures of several sizes; they may have rows of any stride."""
+    on_cpu, on_gpu_ = stpl_rt.DisFlow(**options, threads=1), stpl_rt.DisFlow(**options, device="cuda:0")
+    past, current = (np.asarray(frame[..., 1]) for frame in frames(2, *size))
+    for now, then in ((current, past), (current[:-2, :-1], past[:-2, :-1]), (current, past)):
+        found = on_gpu_(now, then)
+        assert found.shape == (*now.shape, 2) and found.dtype == np.float32
+        np.testing.assert_allclose(found, on_cpu(now, then), atol=1e-3)
+    assert size == (5, 7) or np.abs(on_cpu(current, past)).mean() > 1
+
+
+def test_flow_alone_on_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(stpl_rt.Error, match="expected 0, found 7") as caught:
+        stpl_rt.DisFlow(device="cuda:7")
+    assert caught.value.code == "invalid_argument"
+
+
 def test_the_example_for_pycuda_segments_arrays_of_its_kind(cpu: stpl_rt.Segmenter, test_bundle: Path) -> None:
     path = Path(__file__).resolve().parents[2] / "examples/pycuda_frames.py"
     spec = importlib.util.spec_from_file_location("pycuda_frames", path)

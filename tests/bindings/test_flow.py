@@ -186,3 +186,16 @@ def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
 def test_frames_of_different_sizes_are_refused() -> None:
     with pytest.raises((ValueError, stpl_rt.Error)):
         stpl_rt.dis_flow(noise(64, 64, 0), noise(64, 65, 0))
+
+
+@pytest.mark.parametrize("device", ["vulkan", "cuda:x", "cuda:-1", ""])
+def test_a_device_that_is_none_is_refused(device: str) -> None:
+    with pytest.raises(stpl_rt.Error, match="device"):
+        stpl_rt.DisFlow(device=device)
+
+
+@pytest.mark.skipif("tensorrt" in stpl_rt.engines(), reason="this build has kernels for GPUs")
+def test_a_gpu_is_refused_without_kernels_for_it() -> None:
+    with pytest.raises(stpl_rt.Error, match="STPL_RT_CUDA=ON") as caught:
+        stpl_rt.DisFlow(device="cuda:0")
+    assert caught.value.code == "unsupported"

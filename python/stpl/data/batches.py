@@ -17,7 +17,7 @@ from torch import Tensor
 
 import stpl_rt
 from stpl.data.dataset import Flow, VideoDataset
-from stpl.data.flow_cache import ComputeFlow, compute_flow
+from stpl.data.flow import ComputeFlow, compute_flow
 from stpl.metrics import resize_flow
 
 T = TypeVar("T")

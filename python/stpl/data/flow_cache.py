@@ -14,21 +14,14 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-import stpl_rt
 from stpl.data.dataset import Flow
+from stpl.data.flow import ComputeFlow, Luma
 
 logger = logging.getLogger(__name__)
-
-Luma = NDArray[np.uint8]
-ComputeFlow = Callable[[Luma, Luma], Flow]
-
-_local = threading.local()
 
 _SUFFIX = ".flow"
 _CHECKSUM_BYTES = 4
@@ -43,20 +36,12 @@ def default_folder() -> Path:
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "stpl" / "flow"
 
 
-def compute_flow(present: Luma, past: Luma) -> Flow:
-    """The runtime's flow of one luma picture (H, W) uint8 into another; threads do not wait for each other."""
-    flow = getattr(_local, "flow", None)
-    if flow is None:
-        flow = _local.flow = stpl_rt.DisFlow(threads=1)
-    return flow(present, past)
-
-
-def open_flow_cache(setting: str, gigabytes: float) -> FlowCache | None:
-    """The cache that ``flow_cache`` in the configuration means: ``off``, ``auto`` or a folder."""
+def open_flow_cache(setting: str, gigabytes: float, compute: ComputeFlow) -> FlowCache | None:
+    """The cache of what ``compute`` finds that ``flow_cache`` means in the configuration: off, auto or a folder."""
     if setting == "off":
         return None
     return FlowCache(
-        default_folder() if setting == "auto" else Path(setting).expanduser(), int(gigabytes * 1e9), compute_flow
+        default_folder() if setting == "auto" else Path(setting).expanduser(), int(gigabytes * 1e9), compute
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import VideoDataset
-from stpl.data.flow_cache import compute_flow, open_flow_cache
+from stpl.data.flow import flow_on
+from stpl.data.flow_cache import open_flow_cache
 from stpl.errors import UserError
 from stpl.method.reduction import is_main_process, wait_for_all
 from stpl.train.accel import train_accel
@@ -111,7 +112,8 @@ def _adapted(
         return source
     adapted = calibrate_input(config, source, target, stage_log, device)
     adapted = _same_everywhere(adapted, processes)
-    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes) or compute_flow
+    compute = flow_on(str(device))
+    flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes, compute) or compute
     video = PreparedVideo(target, adapted.input.spec(), flow=flow)
     adapted = estimate_batch_norm(config, adapted, video, stage_log, device)
     if config.method in UNTRAINED:

@@ -12,7 +12,7 @@ from torch import Tensor
 import stpl_rt
 from stpl.data.batches import PreparedVideo
 from stpl.data.dataset import Flow, LabelMap
-from stpl.data.flow_cache import Luma
+from stpl.data.flow import Luma
 from stpl.models.protocol import aligns_corners
 from stpl.train.checkpoint import Checkpoint
 

@@ -23,6 +23,7 @@ from stpl.config import Config
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
 from stpl.data.classes import IGNORE_ID
 from stpl.data.dataset import VideoDataset
+from stpl.data.flow import flow_on
 from stpl.data.randomness import batch_indices, seed_step
 from stpl.errors import UserError
 from stpl.models.accel_deeplabv2 import AccelDeepLabV2, load_imagenet
@@ -97,7 +98,8 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
     if resume:
         require_same_run(out / RESUME_FILE, config, origin)
     torch.manual_seed(config.seed)
-    model = _network(config, len(data.classes)).to(Processes.start(config.device).device)
+    device = Processes.start(config.device).device
+    model = _network(config, len(data.classes)).to(device)
     write_config(config, out)
     trainer = _PairTraining(config, model)
     state = ResumeState({"model": model}, trainer.optimizer, config, origin)
@@ -105,7 +107,8 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
     log = MetricsLog(out / METRICS_FILE)
     log.forget_from(start)
     steps = range(start, config.steps)
-    batches = _batches(config, PreparedVideo(data, config.input.spec()), usable, steps)
+    video = PreparedVideo(data, config.input.spec(), flow=flow_on(str(device)))
+    batches = _batches(config, video, usable, steps)
     started = time.perf_counter()
     run_steps(
         f"source {config.model} on {data.name}",

@@ -11,6 +11,8 @@ import gpu_training_step
 import pytest
 import torch
 
+import stpl_rt
+
 TINY = ["--size", "64x64", "--batch-size", "1", "--rounds", "2", "--steps", "1", "--limit-size", "64"]
 
 
@@ -25,6 +27,9 @@ def test_every_figure_is_there_and_fits_the_others(monkeypatch: pytest.MonkeyPat
     results = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--networks", "compact", "segformer-b0")
     assert (results["precision"], results["gpu"], results["bf16_limit_tflops"] > 0) == ("f32", None, True)
     assert set(results["networks"]) == {"compact", "segformer-b0"}
+    flow = results["flow"]
+    assert flow["cpu_ms"] > 0 and flow["device_ms"] > 0
+    assert (flow["on_gpu"], flow["furthest_apart_px"]) == (False, 0.0)
     for found in results["networks"].values():
         rows = found["methods"]
         assert set(rows) == {"self-training", "stpl"}
@@ -49,5 +54,7 @@ def test_a_step_trains_on_batches_that_differ() -> None:
 @pytest.mark.gpu
 def test_memory_is_measured_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     results = measured(monkeypatch, tmp_path / "out.json", "--device", "cuda", "--networks", "compact")
+    if "tensorrt" in stpl_rt.engines():
+        assert results["flow"]["on_gpu"] and results["flow"]["furthest_apart_px"] < 0.05
     rows = results["networks"]["compact"]["methods"]
     assert rows["stpl"]["peak_mb"] > rows["self-training"]["peak_mb"] > 0

@@ -13,7 +13,8 @@ import pytest
 
 import stpl_rt
 from stpl.data.batches import PreparedVideo
-from stpl.data.flow_cache import FlowCache, compute_flow, default_folder, open_flow_cache
+from stpl.data.flow import compute_flow
+from stpl.data.flow_cache import FlowCache, default_folder, open_flow_cache
 from stpl.data.specs import open_dataset
 
 GIGABYTE = 10**9
@@ -161,10 +162,10 @@ def test_many_processes_may_share_a_folder(tmp_path: Path) -> None:
 
 def test_settings_name_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert open_flow_cache("off", 1.0) is None
-    automatic = open_flow_cache("auto", 1.0)
+    assert open_flow_cache("off", 1.0, compute_flow) is None
+    automatic = open_flow_cache("auto", 1.0, compute_flow)
     assert automatic is not None and automatic.folder == tmp_path / "stpl" / "flow" and automatic.limit == GIGABYTE
-    named = open_flow_cache(str(tmp_path / "mine"), 1.0)
+    named = open_flow_cache(str(tmp_path / "mine"), 1.0, compute_flow)
     assert named is not None and named.folder == tmp_path / "mine"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert default_folder() == Path.home() / ".cache" / "stpl" / "flow"
