@@ -22,8 +22,8 @@ class DeviceFlow {
                        FlowField& out) = 0;
 };
 
-// On GPU `device`, in a stream of its own. Throws Error(unsupported) where the machine has no GPU or this build no
-// kernels for one, Error(invalid_argument) for options or a number of a GPU out of range.
+// On GPU `device`, in a stream of its own. Throws Error(unsupported) where the machine has no GPU or this
+// build no kernels for one, Error(invalid_argument) for options or a number of a GPU out of range.
 std::unique_ptr<DeviceFlow> make_device_flow(const DisOptions& options, int device);
 
 }  // namespace stpl_rt
