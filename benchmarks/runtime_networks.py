@@ -18,6 +18,7 @@ from stpl.data.classes import ClassSet
 from stpl.data.dataset import Image
 from stpl.data.specs import open_dataset
 from stpl.export import export_bundle
+from stpl.export.lowering import Lowering
 from stpl.models.registry import architecture, build_model
 from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint
 
@@ -40,12 +41,15 @@ def random_checkpoint(arch: str, size: tuple[int, int], classes: int = CLASSES) 
     return Checkpoint(arch, ClassSet(tuple(f"class {i}" for i in range(classes)), colors), config, weights)
 
 
-def random_bundle(arch: str, size: tuple[int, int], classes: int = CLASSES) -> stpl_rt.Bundle:
-    """Its bundle, exported where it does not lie under runs/bench/networks yet."""
+def random_bundle(arch: str, size: tuple[int, int], classes: int = CLASSES, precision: str = "f32") -> stpl_rt.Bundle:
+    """Its bundle, exported where it does not lie under runs/bench/networks yet; of ``f16`` every layer is lowered."""
     checkpoint = random_checkpoint(arch, size, classes)
-    folder = FOLDER / f"{arch}-{classes}-{size[0]}x{size[1]}-{checkpoint.digest}"
+    stored = "" if precision == "f32" else f"-{precision}"
+    folder = FOLDER / f"{arch}-{classes}-{size[0]}x{size[1]}{stored}-{checkpoint.digest}"
     if not (folder / "manifest.json").is_file():
-        export_bundle(checkpoint, folder, street(size, 1), name=arch)
+        frames = street(size, 1)
+        lowering = Lowering("fp16", [(frames[0], None)], max_loss=1.0) if precision == "f16" else None
+        export_bundle(checkpoint, folder, frames, name=arch, lowering=lowering)
     return stpl_rt.Bundle.open(folder)
 
 

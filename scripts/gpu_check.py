@@ -7,6 +7,7 @@ The exit status is 1 where a step failed.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "gpu"
 STAGE = BUILD / "python"
 WHEELS = BUILD / "wheels"
+WITH_TENSORRT = BUILD / "tensorrt"
+BUNDLES = ROOT / "runs" / "bench" / "networks"
 LAST_LINES = 40
 SECONDS = 470
 END = time.monotonic() + SECONDS
@@ -70,8 +73,8 @@ def last_lines(text: str) -> str:
     return "\n".join(text.splitlines()[-LAST_LINES:])
 
 
-def needs(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+def needs(*modules: str, **environment: str) -> None:
+    missing = [name for name in modules if not can_import(name, environment)]
     if missing:
         raise SkippedError(f"expected the Python packages {', '.join(modules)}, did not find {', '.join(missing)}")
 
@@ -153,9 +156,9 @@ def pipeline() -> Facts:
     return found
 
 
-def stage_package() -> Path:
-    """A folder from which stpl and stpl_rt, with the module just built, are imported."""
-    modules = list(BUILD.rglob("_core*.so"))
+def stage_package(build: Path) -> Path:
+    """A folder from which stpl and stpl_rt, with the module just built in ``build``, are imported."""
+    modules = list((build / "bindings").glob("_core*.so"))
     if not modules:
         raise SkippedError("the extension module was not built: it wants the Python package nanobind")
     shutil.rmtree(STAGE, ignore_errors=True)
@@ -165,11 +168,16 @@ def stage_package() -> Path:
     return STAGE
 
 
+def importing(*folders: Path | None) -> dict[str, str]:
+    """The environment in which packages are found in these folders first."""
+    places = [*(str(folder) for folder in folders if folder is not None), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, places))}
+
+
 def rtx_plan(wheels: Path | None) -> Facts:
     """Plans of TensorRT for RTX with the compute capability unset: whether they run here, and their time."""
-    needs("torch", "onnx", "onnxscript")
-    folder = unpacked(wheels)
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder or ""), os.environ.get("PYTHONPATH", "")]))}
+    path = importing(unpacked(wheels))
+    needs("torch", "onnx", "onnxscript", **path)
     if not can_import("tensorrt_rtx", path):
         raise SkippedError(
             "expected the Python package tensorrt_rtx, installed or as wheels in the folder of --wheels (STPL_WHEELS), "
@@ -188,6 +196,7 @@ def rtx_plan(wheels: Path | None) -> Facts:
     return found
 
 
+@functools.cache
 def unpacked(wheels: Path | None) -> Path | None:
     """The packages of a folder of wheels, where only this check sees them."""
     if wheels is None:
@@ -220,27 +229,47 @@ def tensorrt_engine(wheels: Path | None) -> Facts:
         )
     folder = unpacked(wheels)
     toolkit = execute(["scripts/cuda_toolkit.sh"], 30, PYTHON=sys.executable).strip()
-    build = BUILD / "tensorrt"
+    build = WITH_TENSORRT
     options = {
         "STPL_RT_TENSORRT": "ON",
         "STPL_RT_OPENVINO": "OFF",
         "STPL_RT_TESTS": "ON",
+        "STPL_RT_PYTHON": build_options()["STPL_RT_PYTHON"],
         "TENSORRT_ROOT": f"{roots};{folder}" if folder else roots,
         "CUDAToolkit_ROOT": toolkit,
         "CMAKE_BUILD_TYPE": "Release",
         "Python_EXECUTABLE": sys.executable,
     }
     execute(["cmake", "-S", ".", "-B", build, "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items())], 120)
-    execute(["cmake", "--build", build, "--target", "stpl_rt_tensorrt_tests"], 240)
+    module = ["stpl_rt_python"] if options["STPL_RT_PYTHON"] == "ON" else []
+    execute(["cmake", "--build", build, "--target", "stpl_rt_tensorrt_tests", *module], 240)
     return tested(build, "tensorrt", "--exclude-regex", "^WithoutGpu")
 
 
-def training_step() -> Facts:
+def whole_pipelines(wheels: Path | None) -> Facts:
+    """push() with TensorRT against PyTorch, torch.compile and ONNX Runtime; without TensorRT these alone."""
+    path = importing(unpacked(wheels))
+    needs("torch", "transformers", "pydantic", "onnx", "onnxscript", "av", **path)
+    if not (can_import("openvino", path) or any(BUNDLES.glob("*-f16-*/manifest.json"))):
+        raise SkippedError(
+            f"expected OpenVINO, to export bundles, or bundles in {BUNDLES.relative_to(ROOT)}, made elsewhere by "
+            "benchmarks/gpu_pipelines.py --export-only; found neither"
+        )
+    build = WITH_TENSORRT if any((WITH_TENSORRT / "bindings").glob("_core*.so")) else BUILD
+    out = BUILD / "gpu_pipelines.json"
+    command: list[str | Path] = [sys.executable, "benchmarks/gpu_pipelines.py", "--json", out]
+    execute(command, 240, **importing(stage_package(build), unpacked(wheels)))
+    found: Facts = json.loads(out.read_text(encoding="utf-8"))["results"]
+    return found
+
+
+def training_step(wheels: Path | None) -> Facts:
     """Time, memory and share of the bf16 limit of a step of STPL beside one of self-training."""
-    needs("torch", "kornia", "transformers", "pydantic", "rich", "safetensors")
+    path = importing(unpacked(wheels))
+    needs("torch", "kornia", "transformers", "pydantic", "rich", "safetensors", **path)
     out = BUILD / "gpu_training_step.json"
     command: list[str | Path] = [sys.executable, "benchmarks/gpu_training_step.py", "--json", out]
-    execute(command, 240, PYTHONPATH=str(stage_package()))
+    execute(command, 240, **importing(stage_package(BUILD), unpacked(wheels)))
     found: Facts = json.loads(out.read_text(encoding="utf-8"))["results"]
     return found
 
@@ -301,7 +330,7 @@ def main() -> int:
         "--wheels",
         type=Path,
         default=Path(os.environ["STPL_WHEELS"]) if os.environ.get("STPL_WHEELS") else None,
-        help="folder of wheels of tensorrt_rtx and its parts, where it is not installed (default: $STPL_WHEELS)",
+        help="folder of wheels of what is not installed: tensorrt_rtx and its parts, kornia... (default: $STPL_WHEELS)",
     )
     arguments = parser.parse_args()
     report: Facts = {"commit": commit(), "python": sysconfig.get_python_version(), "steps": {}}
@@ -313,7 +342,8 @@ def main() -> int:
     run("limits", limits, report)
     run("rtx plan", lambda: rtx_plan(arguments.wheels), report)
     run("tensorrt engine", lambda: tensorrt_engine(arguments.wheels), report)
-    run("training step", training_step, report, after=("build",))
+    run("pipelines of users", lambda: whole_pipelines(arguments.wheels), report, after=("build",))
+    run("training step", lambda: training_step(arguments.wheels), report, after=("build",))
     folder = arguments.out or folder_of(gpu)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "gpu_check.json"

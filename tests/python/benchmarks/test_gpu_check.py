@@ -13,7 +13,10 @@ from types import ModuleType
 
 import pytest
 
-STEPS = ["gpu", "build", "tests", "kernels", "pipeline", "limits", "rtx plan", "tensorrt engine", "training step"]
+STEPS = [
+    *("gpu", "build", "tests", "kernels", "pipeline", "limits", "rtx plan", "tensorrt engine", "pipelines of users"),
+    "training step",
+]
 
 
 @pytest.fixture
@@ -134,3 +137,20 @@ def test_a_plan_without_a_compute_capability_is_built_and_said_to_be_untried(roo
     assert found["gpu"] is None
     assert found["compact fp16"]["plan_bytes"] > 100_000
     assert found["compact fp16"]["runs"] is None and "no GPU" in found["compact fp16"]["reason"]
+
+
+def test_the_package_is_staged_with_the_module_of_the_build(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with one of those that the tests build, of other parts but of the same name."""
+    build = tmp_path / "build"
+    monkeypatch.setattr(check, "STAGE", tmp_path / "python")
+    for folder, content in (("bindings", "ours"), ("tests/cpp/cuda/emulated", "emulated"), ("tests/cpp/bare", "bare")):
+        (build / folder).mkdir(parents=True)
+        (build / folder / "_core.of_a_test.so").write_text(content)
+    stage = check.stage_package(build)
+    assert (stage / "stpl_rt" / "_core.of_a_test.so").read_text() == "ours"
+    assert (stage / "stpl" / "cli").is_dir()
+    assert check.importing(stage, None)["PYTHONPATH"].split(":")[0] == str(stage)
+    with pytest.raises(check.SkippedError, match="nanobind"):
+        check.stage_package(build / "tests")

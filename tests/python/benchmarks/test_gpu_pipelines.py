@@ -1,0 +1,88 @@
+"""The benchmark of whole pipelines on a GPU, run at a tiny size on the CPU; without torch.compile, which takes long."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gpu_pipelines
+import numpy as np
+import pytest
+import runtime_networks
+import torch
+
+import stpl_rt
+
+TINY = ["--models", "compact", "--sizes", "96x64", "--rounds", "2", "--frames", "2", "--seconds", "0.01"]
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_networks, "FOLDER", tmp_path / "networks")
+    monkeypatch.delitem(gpu_pipelines.USERS, "torch.compile")
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, out: Path, *given: str) -> dict[str, Any]:
+    monkeypatch.setattr(sys, "argv", ["gpu_pipelines.py", *TINY, "--json", str(out), *given])
+    gpu_pipelines.main()
+    results: dict[str, Any] = json.loads(out.read_text())["results"]
+    return results
+
+
+def test_every_pipeline_gives_the_labels_and_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    results = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")
+    assert list(results["rows"]) == ["compact 96x64"] and results["gpu"] is None
+    row = results["rows"]["compact 96x64"]
+    assert row["missing"] == {} and row["enqueue_us"] > 0
+    users = {"push", "PyTorch", "ONNX Runtime"}
+    assert set(row["resident"]) == {*users, "fixed:5"} and set(row["host"]) == users
+    for found in (*row["resident"].values(), *row["host"].values()):
+        assert found["ms"] > 0 and found["ratio_min"] <= found["ratio"] <= found["ratio_max"]
+    for where in ("resident", "host"):
+        for name in users - {"push"}:
+            assert 0.97 < row[where][name]["agreement"] <= 1, (where, name)
+
+
+def test_a_network_in_half_precision_is_another_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole, half = (runtime_networks.random_bundle("compact", (96, 64), precision=name) for name in ("f32", "f16"))
+    assert whole.segment.file.parent != half.segment.file.parent
+    assert half.segment.file.stat().st_size < 0.6 * whole.segment.file.stat().st_size
+    monkeypatch.setattr(sys, "argv", ["gpu_pipelines.py", *TINY, "--export-only"])
+    before = half.segment.file.stat().st_mtime_ns
+    gpu_pipelines.main()
+    assert half.segment.file.stat().st_mtime_ns == before
+
+
+def test_one_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nothing(bench: gpu_pipelines.Bench) -> gpu_pipelines.Resident:
+        return lambda frame: torch.full(frame.shape[:2], 18, dtype=torch.uint8)
+
+    monkeypatch.setitem(gpu_pipelines.USERS, "nothing", nothing)
+    with pytest.raises(RuntimeError, match="nothing gives the expected label on"):
+        measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def none(bench: gpu_pipelines.Bench, schedule: str, *, stays: bool) -> stpl_rt.Segmenter:
+        raise gpu_pipelines.MissingError("stpl_rt was built without TensorRT")
+
+    monkeypatch.setattr(gpu_pipelines.Bench, "segmenter", none)
+    row = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")["rows"]["compact 96x64"]
+    assert row["missing"] == {"push": "stpl_rt was built without TensorRT"}
+    assert set(row["resident"]) == set(row["host"]) == {"PyTorch", "ONNX Runtime"}
+    assert "ratio" not in row["resident"]["PyTorch"]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = measured(monkeypatch, tmp_path / "out.json")["rows"]["compact 96x64"]
+    assert row["resident"]["PyTorch"]["ms"] > 0
+    assert ("push" in row["missing"]) == ("tensorrt" not in stpl_rt.engines())
+
+
+def test_labels_come_to_the_host_from_wherever_they_are() -> None:
+    labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for found in (labels, torch.from_numpy(labels)):
+        np.testing.assert_array_equal(gpu_pipelines.labels_of(found), labels)
