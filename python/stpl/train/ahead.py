@@ -13,6 +13,16 @@ STEPS_AHEAD = 2
 """Steps that the host may have handed to a GPU and not yet heard of."""
 
 
+def steps_ahead(device: torch.device) -> int:
+    """Steps that may be begun on ``device`` before the losses of one are asked for."""
+    return STEPS_AHEAD if device.type == "cuda" else 0
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor``, which lies on the host, on ``device``; the copy to a GPU is not waited for."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Fetched:
     """Numbers on their way from a device to the host; on a CPU they are there.
 

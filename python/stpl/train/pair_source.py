@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,7 @@ from stpl.models.accel_deeplabv2 import AccelDeepLabV2, load_imagenet
 from stpl.models.protocol import aligns_corners
 from stpl.models.pth import read_state_dict
 from stpl.models.registry import build_model
+from stpl.train.ahead import Fetched, sent, steps_ahead
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.processes import Processes
 from stpl.train.run import (
@@ -117,6 +118,7 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
         log,
         lambda step: state.save(out / RESUME_FILE, step),
         config.save_every,
+        ahead=steps_ahead(device),
     )
     log.write("done", seconds=round(time.perf_counter() - started, 1), steps=config.steps)
     provenance = {"method": "source", "data": data.name, "steps": config.steps, "seed": config.seed}
@@ -175,21 +177,24 @@ class _PairTraining:
             weight_decay=config.weight_decay,
         )
 
-    def step(self, step: int, pairs: PairBatch, labels: Tensor) -> dict[str, float]:
+    def step(self, step: int, pairs: PairBatch, labels: Tensor) -> Callable[[], dict[str, float]]:
+        """One step; its values, to be asked for once it has been computed."""
         config, device = self.config, next(self.model.parameters()).device
         seed_step(config.seed, step)
         rate = config.learning_rate * poly(step, config.horizon, config.power)
         for group, factor in zip(self.optimizer.param_groups, (1.0, config.classifier_rate), strict=True):
             group["lr"] = factor * rate
         self.model.train()  # the running statistics follow, frame by frame; the affine weights are frozen
-        logits = self.model.fused_logits(pairs.present.to(device), pairs.past.to(device), pairs.flow.to(device))
-        labels = labels.to(device)
+        present, past, flow = (sent(tensor, device) for tensor in (pairs.present, pairs.past, pairs.flow))
+        logits = self.model.fused_logits(present, past, flow)
+        labels = sent(labels, device)
         main, auxiliary = (self._loss(scores, labels) for scores in (logits.main, logits.aux))
         loss = main + config.auxiliary * auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return {"loss": float(loss.detach()), "main": float(main.detach()), "learning_rate": rate}
+        numbers = Fetched(torch.stack((loss.detach(), main.detach())))
+        return lambda: {**dict(zip(("loss", "main"), numbers.values(), strict=True)), "learning_rate": rate}
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy over the pixels that are not ignored, at the input's size; 0 where there are none."""

@@ -237,7 +237,16 @@ class ResumeState:
             index, key = name.split("/", 1)
             optimizer_state["state"].setdefault(int(index), {})[key] = tensor
         self._optimizer.load_state_dict(optimizer_state)
+        _lay_out_as_weights(self._optimizer)
         return int(metadata["step"])
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Restored moments in the memory format of their weights: fused kernels pair the two by place in memory."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from stpl.errors import UserError
 from stpl.method.augment import Colours
 from stpl.models.protocol import aligns_corners
 from stpl.models.registry import build_model
+from stpl.train.ahead import Fetched, sent, steps_ahead
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.processes import Processes
 from stpl.train.run import (
@@ -128,6 +130,7 @@ def train_source(
         log,
         lambda step: state.save(out / RESUME_FILE, step),
         config.save_every,
+        ahead=steps_ahead(device),
     )
     seconds = time.perf_counter() - started
     log.write("done", seconds=round(seconds, 1), steps=config.steps)
@@ -159,7 +162,8 @@ class _Supervised:
             data_keys=["input", "mask"],
         )
 
-    def step(self, step: int, images: Tensor, labels: Tensor) -> dict[str, float]:
+    def step(self, step: int, images: Tensor, labels: Tensor) -> Callable[[], dict[str, float]]:
+        """One step; its values, to be asked for once it has been computed."""
         config = self.config
         seed_step(config.seed, step)
         with torch.no_grad():
@@ -168,10 +172,10 @@ class _Supervised:
             if config.jitter > 0:
                 images = self.colours.normalise(self.jitter(self.colours.restore(images)))
         device = next(self.model.parameters()).device
-        labels = moved[:, 0].long().to(device)
+        labels = sent(moved[:, 0].long(), device)
         self.model.train()
         with autocast(config.precision, device):
-            logits = self.model(images.to(device).contiguous(memory_format=torch.channels_last))
+            logits = self.model(sent(images, device).contiguous(memory_format=torch.channels_last))
         logits = F.interpolate(
             logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=aligns_corners(self.model)
         )
@@ -183,7 +187,8 @@ class _Supervised:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return {"loss": float(loss.detach()), "learning_rate": rate}
+        numbers = Fetched(loss.detach()[None])
+        return lambda: {"loss": numbers.values()[0], "learning_rate": rate}
 
 
 def one_cycle(progress: float, warm_up: float = 0.1) -> float:

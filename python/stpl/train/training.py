@@ -18,7 +18,7 @@ from stpl.method.augment import PairAugmentation
 from stpl.method.batch_norm import batch_norm_layers
 from stpl.method.objective import Objective
 from stpl.method.views import Views
-from stpl.train.ahead import STEPS_AHEAD, Fetched, on_device
+from stpl.train.ahead import Fetched, on_device, steps_ahead
 from stpl.train.branch import Branch
 from stpl.train.checkpoint import Checkpoint
 from stpl.train.config import AdaptConfig
@@ -113,7 +113,7 @@ class Training:
             self.processes.any,
             stopped,
             judged_after,
-            STEPS_AHEAD if device.type == "cuda" else 0,
+            steps_ahead(device),
         )
         if self.guarding is None:
             return self._result()
@@ -182,14 +182,21 @@ class Adaptation:
         """The network that is judged and comes out."""
         self.modules = {"student": self.student, "teacher": self.teacher, "objective": self.objective}
         parameters = [*trained, *self.objective.parameters()]
-        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            parameters,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            # On a GPU one kernel steps all weights, and leaves a step out itself where fp16 overflowed: without it the
+            # scaler asks the host.
+            fused=True if device.type == "cuda" else None,
+        )
         self.autocast = autocast(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision_of(config.precision, device) == "fp16")
 
     def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> Callable[[], dict[str, float]]:
         """One step of the optimiser on this process's share of the batch, on its device.
 
-        The host waits for nothing that a GPU computes (with fp16, whether gradients overflowed excepted).
+        The host waits for nothing that a GPU computes.
 
         Returns:
             A function to ask for the losses of the whole batch by name, which waits for them.

@@ -5,6 +5,7 @@ Without a GPU a device that is not there stands for it (:mod:`host_waits`); with
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ from stpl.models.registry import build_model
 from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.config import METHODS, UNTRAINED, AdaptConfig
+from stpl.train.pair_source import PairSourceConfig, _PairTraining
 from stpl.train.processes import Processes
+from stpl.train.source import SourceConfig, _Supervised
 from stpl.train.training import Adaptation
 
 TRAINED = [method for method in METHODS if method not in UNTRAINED]
@@ -42,7 +45,7 @@ CASES = {
     "pidnet": ("stpl", "pidnet-s"),
     "accel_deeplabv2": ("stpl", "accel_deeplabv2"),
 }
-ON_A_GPU = {**CASES, "f32": ("stpl", "compact", "precision=f32"), "bf16": ("stpl", "compact", "precision=bf16")}
+ON_A_GPU = {**CASES, **{name: ("stpl", "compact", f"precision={name}") for name in ("f32", "bf16", "fp16")}}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,35 @@ def test_nothing_waits_within_a_step(case: str, dusk: InMemory, monkeypatch: pyt
                 asked = there.step(step, pinned)
             losses.append(asked())
     # It computed, and the same.
+    assert losses == [pytest.approx(step, rel=1e-4, abs=1e-5) for step in expected]
+
+
+@pytest.mark.parametrize("training", ["single frames", "pairs"])
+def test_nothing_waits_within_a_step_of_a_source_model(
+    training: str, dusk: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dusk.classes is not None
+    checkpoint = source(dusk, "compact" if training == "single frames" else "accel_deeplabv2")
+    video = PreparedVideo(dusk, checkpoint.input.spec())
+    labels = torch.stack([video.label(index) for index in (1, 2)]).long()
+
+    def trainer(device: torch.device) -> Callable[[int], Callable[[], dict[str, float]]]:
+        model = checkpoint.build().to(device)
+        if training == "pairs":
+            of_pairs = _PairTraining(PairSourceConfig(), model)
+            return lambda step: of_pairs.step(step, video.pair_batch([1, 2]), labels)
+        config = SourceConfig(crop=(48, 48), jitter=0.4, steps=4)
+        of_frames = _Supervised(config, model, torch.optim.AdamW(model.parameters()))
+        return lambda step: of_frames.step(step, torch.stack([video.image(1), video.image(2)]), labels.float())
+
+    here = trainer(torch.device("cpu"))
+    expected = [here(step)() for step in range(2)]
+    with distant_device(monkeypatch) as watched:
+        there, losses = trainer(DEVICE), []
+        for step in range(2):
+            with watched():
+                asked = there(step)
+            losses.append(asked())
     assert losses == [pytest.approx(step, rel=1e-4, abs=1e-5) for step in expected]
 
 

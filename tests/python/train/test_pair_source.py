@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_the_loss_is_that_of_the_fused_scores() -> None:
         return -float(chosen[kept].mean())
 
     expected = entropy(logits.main.detach()) + 0.1 * entropy(logits.aux.detach())
-    values = _PairTraining(PairSourceConfig(), small_network()).step(0, pairs, labels)
+    values = _PairTraining(PairSourceConfig(), small_network()).step(0, pairs, labels)()
     assert values["loss"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -86,7 +87,7 @@ def test_batch_norm_statistics_follow_and_its_weights_stay() -> None:
 
 def test_a_pair_without_a_labelled_pixel_changes_nothing_for_the_worse() -> None:
     pairs, labels = batch()
-    values = _PairTraining(PairSourceConfig(), small_network()).step(0, pairs, torch.full_like(labels, 255))
+    values = _PairTraining(PairSourceConfig(), small_network()).step(0, pairs, torch.full_like(labels, 255))()
     assert values["loss"] == 0.0
     assert math.isfinite(values["loss"])
 
@@ -102,7 +103,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: p
     seen: list[int] = []
     step = _PairTraining.step
 
-    def stop_at_three(self: _PairTraining, number: int, *rest: object) -> dict[str, float]:
+    def stop_at_three(self: _PairTraining, number: int, *rest: object) -> Callable[[], dict[str, float]]:
         seen.append(number)
         if number == 3 and len(seen) == 4:
             raise KeyboardInterrupt

@@ -25,7 +25,7 @@ from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint, save_checkpoint
 from stpl.train.config import AdaptConfig
 from stpl.train.objectives import build_objective
-from stpl.train.run import RESUME_FILE, run_folder
+from stpl.train.run import RESUME_FILE, ResumeState, run_folder
 from stpl.train.source import SourceConfig, train_source
 from stpl.train.stages import spread
 
@@ -153,6 +153,31 @@ def test_interrupted_run_resumes_to_the_same_weights(which, source, dusk, tmp_pa
     assert not (out / RESUME_FILE).exists()
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines() if '"event": "step"' in line]
     assert steps == [0, 1, 2]
+
+
+def test_resumed_moments_lie_in_memory_as_their_weights_do(tmp_path):
+    """As on a GPU, where one fused kernel pairs weights and moments by place."""
+
+    def training() -> tuple[torch.nn.Module, torch.optim.Optimizer, ResumeState]:
+        torch.manual_seed(3)
+        network = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+        return network, optimizer, ResumeState({"network": network}, optimizer, ADAPT, {})
+
+    def step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
+        optimizer.zero_grad()
+        images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(number))
+        network(images.to(memory_format=torch.channels_last)).square().sum().backward()
+        optimizer.step()
+
+    network, optimizer, state = training()
+    step(network, optimizer, 0)
+    state.save(tmp_path / "state", 1)
+    step(network, optimizer, 1)
+    resumed, its_optimizer, its_state = training()
+    assert its_state.load(tmp_path / "state") == 1
+    step(resumed, its_optimizer, 1)
+    assert torch.equal(resumed.weight, network.weight)
 
 
 def test_resume_of_another_run_is_refused_and_changes_nothing(source, dusk, tmp_path):
