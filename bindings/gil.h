@@ -1,4 +1,4 @@
-// Work without the interpreter's lock.
+// Work without the interpreter's lock, and what becomes of it when the interpreter ends.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -11,7 +11,7 @@ namespace stpl_rt::bindings {
 // gone; the main thread does not wait for it.
 class GilReleased {
  public:
-  GilReleased() noexcept : state_(PyEval_SaveThread()) {}
+  GilReleased() noexcept;
   ~GilReleased();
   GilReleased(const GilReleased&) = delete;
   GilReleased& operator=(const GilReleased&) = delete;
@@ -19,5 +19,14 @@ class GilReleased {
  private:
   PyThreadState* state_;
 };
+
+// From now on every other thread that would release the lock rests instead, and returns when those that have
+// are back, or Ctrl-C interrupts the wait (nb::python_error). Called with the lock by the thread that ends
+// the interpreter: what an engine's library keeps for the process goes with it, while a daemon thread that
+// were inside would go on using it.
+void end_released_work();
+
+// In a forked child nobody is inside. Once, before the first fork().
+void forget_released_work_in_children();
 
 }  // namespace stpl_rt::bindings

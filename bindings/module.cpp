@@ -1,5 +1,21 @@
 #include "module.h"
 
+#include "gil.h"
+
+namespace {
+
+// An engine's library takes apart what it keeps for the process while threads that nobody waited for, or a
+// Segmenter's own, may still be in it.
+void wait_at_exit() {
+  const auto wait = [] {
+    stpl_rt::bindings::end_released_work();
+    stpl_rt::bindings::wait_for_segmenters();
+  };
+  nanobind::module_::import_("atexit").attr("register")(nanobind::cpp_function(wait));
+}
+
+}  // namespace
+
 NB_MODULE(_core, m) {
   using namespace stpl_rt::bindings;
 #ifdef NDEBUG
@@ -16,4 +32,6 @@ NB_MODULE(_core, m) {
   register_network(m);
   register_device_arrays(m);
   register_segmenter(m);
+  forget_released_work_in_children();
+  wait_at_exit();
 }

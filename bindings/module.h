@@ -14,4 +14,7 @@ void register_network(nanobind::module_& m);
 void register_device_arrays(nanobind::module_& m);
 void register_segmenter(nanobind::module_& m);
 
+// Until none of them is at work in the background.
+void wait_for_segmenters();
+
 }  // namespace stpl_rt::bindings

@@ -153,7 +153,7 @@ NumpyArray<float> carry_array(const AnyArray& logits, const AnyArray& flow, cons
   const LogitsView view{in.logits.data(), in.logits.size(0), in.logits.size(2), in.logits.size(1)};
   NewArray<float> out(length(view.classes) * view.height * view.width);
   {
-    const nb::gil_scoped_release release;
+    const GilReleased released;
     FlowField field;
     to_planes(*in.flow, field);
     ThreadPool& pool = shared_pool(threads);

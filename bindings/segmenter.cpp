@@ -166,11 +166,31 @@ class Lent {
   std::deque<Item> all_;
 };
 
+// A Segmenter and what it reads, which goes after it: it waits for the GPU.
+struct Stream {
+  template <class Source>
+  Stream(const Source& bundle, const SegmenterOptions& options) : segmenter(bundle, options) {}
+
+  Lent lent;
+  Segmenter segmenter;
+};
+
+// Those that live, to be waited for when the interpreter ends; under its lock.
+std::vector<std::weak_ptr<Stream>>& live_streams() {
+  static auto* const all = new std::vector<std::weak_ptr<Stream>>;
+  return *all;
+}
+
+void keep_in_sight(const std::shared_ptr<Stream>& stream) {
+  auto& all = live_streams();
+  std::erase_if(all, [](const std::weak_ptr<Stream>& each) { return each.expired(); });
+  all.push_back(stream);
+}
+
 class PythonSegmenter {
  public:
-  PythonSegmenter(const std::filesystem::path& bundle, const SegmenterOptions& options)
-      : segmenter_(bundle, options) {}
-  PythonSegmenter(const Bundle& bundle, const SegmenterOptions& options) : segmenter_(bundle, options) {}
+  explicit PythonSegmenter(std::shared_ptr<Stream> stream)
+      : stream_(std::move(stream)), segmenter_(stream_->segmenter) {}
 
   PythonResult push(nb::handle frame, nb::handle flow, const std::string& format, const std::string& encoding,
                     std::optional<double> timestamp) {
@@ -180,7 +200,7 @@ class PythonSegmenter {
       const GilReleased released;
       result = segmenter_.push(given.frame.frame(), given.info);
     }
-    if (given.is_read_later()) lent_.add(given, result.device_labels);
+    if (given.is_read_later()) stream_->lent.add(given, result.device_labels);
     return convert(std::move(result));
   }
 
@@ -206,6 +226,11 @@ class PythonSegmenter {
   void reset() {
     const GilReleased released;
     segmenter_.reset();
+  }
+
+  void wait() {
+    const GilReleased released;
+    segmenter_.wait();
   }
 
   NumpyArray<float> logits() {
@@ -248,8 +273,8 @@ class PythonSegmenter {
     return segmenter_.try_submit(given.frame.frame(), given.info, owner, kPatience);
   }
 
-  Lent lent_;  // goes after the Segmenter, which waits for the GPU
-  Segmenter segmenter_;
+  std::shared_ptr<Stream> stream_;
+  Segmenter& segmenter_;
 };
 
 template <class Source>
@@ -274,8 +299,13 @@ void init_segmenter(PythonSegmenter* self, const Source& bundle, std::string dev
                                  .cuda_stream = reinterpret_cast<void*>(cuda_stream),
                                  .build_engines = build_engines,
                                  .trust_engines = trust_engines};
-  const GilReleased released;
-  new (self) PythonSegmenter(bundle, options);
+  std::shared_ptr<Stream> stream;
+  {
+    const GilReleased released;
+    stream = std::make_shared<Stream>(bundle, options);
+  }
+  keep_in_sight(stream);
+  new (self) PythonSegmenter(std::move(stream));
 }
 
 constexpr const char* kPushDoc =
@@ -369,6 +399,18 @@ void register_result(nb::module_& m) {
 
 }  // namespace
 
+void wait_for_segmenters() {
+  for (const std::weak_ptr<Stream>& each : std::vector(live_streams())) {
+    const std::shared_ptr<Stream> stream = each.lock();
+    if (!stream) continue;
+    const GilReleased released;
+    try {
+      stream->segmenter.wait();
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): made before fork(), its threads are not here
+    }
+  }
+}
+
 void register_segmenter(nb::module_& m) {
   register_result(m);
   const auto construct = [](auto& cls, auto init) {
@@ -394,6 +436,10 @@ void register_segmenter(nb::module_& m) {
            "float32 (C, h, w): the logits of the latest frame; of a propagated one the key frame's, carried "
            "along "
            "the flow.")
+      .def("wait", &PythonSegmenter::wait,
+           "Waits until nothing of it is at work in the background: what was submitted is done, and stays to "
+           "be\n"
+           "collected, and no late network (key_lag) runs.")
       .def_prop_ro("pending", &PythonSegmenter::pending, "Frames submitted and not collected.")
       .def_prop_ro("cuda_stream", &PythonSegmenter::cuda_stream,
                    "On a GPU the number of the CUDA stream on which all of it is enqueued; None on the CPU.")

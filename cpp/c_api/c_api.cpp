@@ -408,6 +408,12 @@ stpl_status stpl_segmenter_collect(stpl_segmenter* segmenter, stpl_result** out)
     return STPL_OK;
   });
 }
+stpl_status stpl_segmenter_wait(stpl_segmenter* segmenter) {
+  return guarded([&] {
+    required(segmenter, "segmenter").segmenter.wait();
+    return STPL_OK;
+  });
+}
 size_t stpl_segmenter_pending(const stpl_segmenter* segmenter) {
   return segmenter != nullptr ? segmenter->segmenter.pending() : 0;
 }

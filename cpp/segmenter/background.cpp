@@ -141,6 +141,11 @@ std::exception_ptr Background::finish(Result& result) const noexcept {
   }
 }
 
+void Background::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return waiting_.empty() && !works_; });
+}
+
 std::size_t Background::pending() const noexcept {
   const std::lock_guard lock(mutex_);
   return in_flight_;
@@ -153,6 +158,7 @@ void Background::work() {
     if (stop_) return;
     std::unique_ptr<Item> item = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
+    works_ = true;
     lock.unlock();
     try {
       item->result = stream_.start(item->frame, item->info);
@@ -162,6 +168,7 @@ void Background::work() {
     if (is_read(*item)) item->owner.reset();
     lock.lock();
     done_.push_back(std::move(item));
+    works_ = false;
     changed_.notify_all();
   }
 }

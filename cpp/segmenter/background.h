@@ -33,6 +33,8 @@ class Background {
   bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
               std::optional<std::chrono::milliseconds> patience);
   Result collect();
+  // Until all that was submitted is done. Nobody submits in the meantime.
+  void wait();
   [[nodiscard]] std::size_t pending() const noexcept;
 
  private:
@@ -60,6 +62,7 @@ class Background {
   std::vector<std::unique_ptr<Item>> done_;
   std::size_t in_flight_ = 0;  // submitted and not collected
   const std::size_t most_;
+  bool works_ = false;  // on a frame that is in none of the lists
   bool stop_ = false;
   std::thread thread_;
 };

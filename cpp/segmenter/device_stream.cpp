@@ -82,7 +82,9 @@ DeviceStream::DeviceStream(const Bundle& bundle, const SegmenterOptions& options
 }
 
 // What is on its way uses our memory.
-DeviceStream::~DeviceStream() {
+DeviceStream::~DeviceStream() { DeviceStream::wait(); }
+
+void DeviceStream::wait() noexcept {
   try {
     const cuda::DeviceScope scope(device_.device);
     if (network_stream_) network_stream_->wait();

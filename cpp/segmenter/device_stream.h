@@ -59,6 +59,7 @@ class DeviceStream final : public VideoStream {
   void finish(Result& result) const override;
   void reset() noexcept override { policy_.reset(); }
   void logits(std::vector<float>& out) override;
+  void wait() noexcept override;
   [[nodiscard]] void* cuda_stream() const noexcept override { return stream_; }
   void order_after(void* producer) override;
 

@@ -100,6 +100,11 @@ class Segmenter::Impl {
     const Turn turn(collecting_, process_);
     return background_.collect();
   }
+  void wait() {
+    const Turn turn(taken_, process_);
+    background_.wait();
+    stream_->wait();
+  }
   // Nothing in a forked child, where the lock may be held by a thread that is not there.
   [[nodiscard]] std::size_t pending() const noexcept { return is_here() ? background_.pending() : 0; }
   [[nodiscard]] void* cuda_stream() const noexcept { return stream_->cuda_stream(); }
@@ -208,6 +213,7 @@ bool Segmenter::try_submit(const Frame& frame, const FrameInfo& info, std::share
   return impl_->submit(frame, info, std::move(owner), patience);
 }
 Result Segmenter::collect() { return impl_->collect(); }
+void Segmenter::wait() { impl_->wait(); }
 std::size_t Segmenter::pending() const noexcept { return impl_->pending(); }
 void Segmenter::logits(std::vector<float>& out) { impl_->logits(out); }
 void* Segmenter::cuda_stream() const noexcept { return impl_->cuda_stream(); }

@@ -205,11 +205,15 @@ void Stream::start_network(const Frame& frame, Timing& timing) {
 
 // A network that runs in the background cannot be stopped: it is waited for, and what it says is not used.
 void Stream::drop_pending() {
-  if (!policy_.is_pending()) return;
+  wait();
   policy_.drop_pending();
+}
+
+void Stream::wait() noexcept {
+  if (!policy_.is_pending()) return;
   try {
     (void)engine_->wait();
-  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): nobody asks any more
+  } catch (...) {  // NOLINT(bugprone-empty-catch): the frame that adopts the logits hears of it
   }
 }
 

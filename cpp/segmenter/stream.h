@@ -27,6 +27,7 @@ class Stream final : public VideoStream {
   Result start(const Frame& frame, const FrameInfo& info) override;
   void reset() noexcept override { policy_.reset(); }
   void logits(std::vector<float>& out) override;
+  void wait() noexcept override;
 
  private:
   Result segment(const Frame& frame, const FrameInfo& info, bool checks);

@@ -21,6 +21,8 @@ class VideoStream {
   virtual Result push(const Frame& frame, const FrameInfo& info) = 0;
   virtual void reset() noexcept = 0;
   virtual void logits(std::vector<float>& out) = 0;
+  // Until nothing of it is at work.
+  virtual void wait() noexcept = 0;
   [[nodiscard]] virtual void* cuda_stream() const noexcept { return nullptr; }
   virtual void order_after(void* producer);
 

@@ -199,6 +199,9 @@ STPL_RT_API stpl_status stpl_segmenter_try_submit(stpl_segmenter* segmenter, con
                                                   void* context);
 /* Waits for the next result, in the order of the frames. */
 STPL_RT_API stpl_status stpl_segmenter_collect(stpl_segmenter* segmenter, stpl_result** out);
+/* Waits until nothing of it is at work in the background: what was submitted is done, and stays to be
+ * collected, and no late network (key_lag) runs. */
+STPL_RT_API stpl_status stpl_segmenter_wait(stpl_segmenter* segmenter);
 STPL_RT_API size_t stpl_segmenter_pending(const stpl_segmenter* segmenter);
 
 /* Logits of the latest frame, (classes, height, width); `count` is the room in `out`, which must hold classes

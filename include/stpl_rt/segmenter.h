@@ -64,6 +64,9 @@ class STPL_RT_API Segmenter {
                   std::chrono::milliseconds patience = {});
   // Waits for the next result. Throws Error(invalid_argument) where no frame is on its way.
   Result collect();
+  // Waits until nothing of it is at work in the background: what was submitted is done, and stays to be
+  // collected, and no late network (key_lag) runs. For those who must know, as before the process ends.
+  void wait();
   // Frames submitted and not collected.
   [[nodiscard]] std::size_t pending() const noexcept;
 

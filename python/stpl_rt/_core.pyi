@@ -423,6 +423,12 @@ class Segmenter:
         float32 (C, h, w): the logits of the latest frame; of a propagated one the key frame's, carried along the flow.
         """
 
+    def wait(self) -> None:
+        """
+        Waits until nothing of it is at work in the background: what was submitted is done, and stays to be
+        collected, and no late network (key_lag) runs.
+        """
+
     @property
     def pending(self) -> int:
         """Frames submitted and not collected."""

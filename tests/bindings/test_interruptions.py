@@ -21,6 +21,7 @@ import numpy as np, stpl_rt
 frame = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
 segmenter = stpl_rt.Segmenter(sys.argv[1], threads=2, queue=2)
 segmenter(frame)
+late = stpl_rt.Segmenter(segmenter.bundle, threads=1, schedule="fixed:3", key_lag=2)
 begun = threading.Event()
 
 def interrupt_soon(seconds):
@@ -41,6 +42,7 @@ LOOPS = {
     "queue": "segmenter.submit(frame), segmenter.collect()",
     "full queue": "segmenter.submit(frame)",
     "stream": "list(segmenter.stream([frame] * 3))",
+    "late network": "late(frame)",
     "another segmenter": "stpl_rt.Segmenter(sys.argv[1], threads=1)",
     "flow": "stpl_rt.dis_flow(frame[..., 0], frame[..., 1])",
     "sampling": "stpl_rt.sample_argmax(np.zeros((19, 256, 512), np.float32), (1024, 2048))",
@@ -61,6 +63,49 @@ begun.wait()
 time.sleep(0.1)
 """
     for _ in range(2):
+        done = run(script, test_bundle)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("call", ["segmenter(frame)", "stpl_rt.luma(frame, segmenter.bundle.input, size=(32, 64))"])
+def test_at_the_end_other_threads_rest_and_the_main_thread_does_not(call: str, test_bundle: Path) -> None:
+    """What goes with the process must not go under a thread that uses it: what ends the interpreter waits for it."""
+    script = f"""
+import atexit
+calls = 0
+
+def work():
+    global calls
+    while True:
+        {call}
+        calls += 1
+        begun.set()
+
+def count():  # registered before stpl_rt was imported, and so called after stpl_rt's own
+    before = calls
+    time.sleep(0.3)
+    print(calls - before <= 1, segmenter(frame).frame_index > 0, flush=True)
+
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+    early = "import atexit; atexit.register(lambda: count())\n"
+    command = [sys.executable, "-c", early + PRELUDE + script, str(test_bundle)]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
+
+
+def test_what_was_submitted_is_done_before_the_interpreter_ends(test_bundle: Path) -> None:
+    """Frames stay uncollected, and something keeps the Segmenter alive that nobody takes apart."""
+    script = """
+import ctypes
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(segmenter))
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(late))
+late(frame)
+segmenter.submit(frame)
+segmenter.submit(frame)
+"""
+    for _ in range(4):
         done = run(script, test_bundle)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -145,6 +190,26 @@ print("whole")
 """
     done = run(script, test_bundle)
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
+
+
+def test_a_child_ends_whose_parent_had_a_thread_at_work(test_bundle: Path) -> None:
+    script = """
+def work():
+    while True:
+        segmenter(frame)
+        begun.set()
+
+threading.Thread(target=work, daemon=True).start()
+for _ in range(8):
+    begun.wait()
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print("ended")
+"""
+    done = run(script, test_bundle)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
 
 
 # --- threads ---

@@ -94,6 +94,21 @@ TEST(CApiQueue, CollectRefusesWhatCannotBe) {
   EXPECT_EQ(stpl_result_frame_index(collect(segmenter).get()), 0U);
 }
 
+TEST(CApiQueue, WaitReturnsWhenAllIsDone) {
+  const Handle<stpl_segmenter> segmenter = open_segmenter(with("every"));
+  const Picture picture = textured_picture(320, 192);
+  const stpl_frame frame = c_frame(picture);
+  Lent lent;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(stpl_segmenter_submit(segmenter.get(), &frame, nullptr, &Lent::release, &lent), STPL_OK);
+  }
+  ASSERT_EQ(stpl_segmenter_wait(segmenter.get()), STPL_OK);
+  EXPECT_EQ(lent.times, 3);
+  EXPECT_EQ(stpl_segmenter_pending(segmenter.get()), 3U);
+  for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ(stpl_result_frame_index(collect(segmenter).get()), i);
+  expect_failure(stpl_segmenter_wait(nullptr), STPL_INVALID_ARGUMENT, {"segmenter", "NULL"});
+}
+
 TEST(CApiQueue, AFailureComesInItsPlace) {
   const std::string bundle = made_bundle("fragile").string();
   stpl_segmenter* opened = nullptr;

@@ -1,7 +1,5 @@
 // A Segmenter on a GPU that is emulated: what its users see of it.
-#include <chrono>
 #include <memory>
-#include <thread>
 
 #include "core/cuda/stream.h"
 #include "emulation_counts.h"
@@ -151,7 +149,7 @@ TEST(DeviceSegmenter, SubmittedDeviceMemoryIsHeldUntilItIsCollected) {
   auto owner = std::make_shared<int>(0);
   gpu.submit(on_device(picture), {}, owner);
   gpu.submit(picture.frame(), {}, owner);
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // both are started on by now
+  gpu.wait();
   EXPECT_EQ(owner.use_count(), 2);
   EXPECT_EQ(gpu.collect().labels, gpu.collect().labels);
   EXPECT_EQ(owner.use_count(), 1);
@@ -161,6 +159,20 @@ TEST(DeviceSegmenter, SubmittedDeviceMemoryIsHeldUntilItIsCollected) {
     const Segmenter gone(std::move(gpu));
   }
   EXPECT_EQ(owner.use_count(), 1);
+}
+
+TEST(DeviceSegmenter, WaitsForWhatWasEnqueued) {
+  for (const int lag : {0, 2}) {
+    SegmenterOptions options = on_gpu(with("fixed:4", lag));
+    options.device_labels = true;
+    Segmenter gpu(made_bundle("coarse"), options);
+    for (const Picture& picture : drive(6)) {
+      const Result result = gpu.push(picture.frame());
+      EXPECT_FALSE(result.device_labels.is_ready());
+      gpu.wait();
+      EXPECT_TRUE(result.device_labels.is_ready());
+    }
+  }
 }
 
 TEST(DeviceSegmenter, SaysOfEachFrameThatItsLogitsWereNotFinite) {

@@ -161,14 +161,19 @@ TEST(KeyLag, LabelsFromAdoptionOnAreThoseWithoutLag) {
 TEST(KeyLag, DoesNotDependOnHowFastTheNetworkIs) {
   SegmenterOptions options = with("adaptive:0.15:9");
   options.key_lag = 3;
-  Segmenter quick(made_bundle("coarse"), options), slow(made_bundle("coarse"), options);
+  Segmenter quick(made_bundle("coarse"), options), slow(made_bundle("coarse"), options),
+      waited(made_bundle("coarse"), options);
   const std::vector<Picture> pictures = drive(20, 3);
-  std::vector<Result> found;
+  std::vector<Result> found, found_waiting;
   for (const Picture& picture : pictures) {
     found.push_back(slow.push(picture.frame()));
     std::this_thread::sleep_for(std::chrono::milliseconds(found.size() % 3));
+    found_waiting.push_back(waited.push(picture.frame()));
+    waited.wait();
   }
-  expect_same(push_all(quick, pictures), found);
+  const std::vector<Result> expected = push_all(quick, pictures);
+  expect_same(expected, found);
+  expect_same(expected, found_waiting);
 }
 
 TEST(KeyLag, AFrameThatStartsAnewIsNotLate) {
@@ -321,6 +326,26 @@ TEST(Queue, UsesPixelsWithAnOwnerWhereTheyLieAndLetsThemGo) {
   EXPECT_EQ(result.labels, segmenter.push(picture->frame()).labels);
 }
 
+TEST(Queue, WaitReturnsWhenAllIsDone) {
+  const std::vector<Picture> pictures = drive(4);
+  Segmenter prompt(made_bundle("coarse"), with("fixed:4"));
+  const std::vector<Result> expected = push_all(prompt, pictures);
+  Segmenter segmenter(made_bundle("coarse"), with("fixed:4"));
+  segmenter.wait();  // for nothing
+  std::vector<std::weak_ptr<const Picture>> lent;
+  for (const Picture& picture : pictures) {
+    const auto copy = std::make_shared<const Picture>(picture);
+    lent.emplace_back(copy);
+    segmenter.submit(copy->frame(), {}, copy);
+  }
+  segmenter.wait();
+  for (const auto& each : lent) EXPECT_TRUE(each.expired());
+  EXPECT_EQ(segmenter.pending(), pictures.size());
+  std::vector<Result> found;
+  while (segmenter.pending() > 0) found.push_back(segmenter.collect());
+  expect_same(expected, found);
+}
+
 TEST(Queue, AFailureComesInItsPlace) {
   Segmenter segmenter(made_bundle("fragile"), with("every"));
   const Picture picture = textured_picture(96, 64), broken = mean_picture(96, 64);
@@ -415,6 +440,7 @@ TEST(NotFinite, InTheBackgroundEndsWithAKeyFrame) {
   pictures[3] = mean_picture(96, 64);
   const std::vector<Result> results = push_all(segmenter, pictures);
   EXPECT_TRUE(results[3].is_key);
+  segmenter.wait();  // says nothing of it
   expect_error(ErrorCode::engine, {"not finite"}, [&] { (void)segmenter.push(pictures[0].frame()); });
   EXPECT_EQ(segmenter.push(pictures[0].frame()).key_reason, KeyReason::first);
 }
