@@ -91,10 +91,10 @@ RIVALS = tuple(
     for row in methods("tent", "shot", "self-training", "hcl", "tps")
 )
 RIVAL_RATES = {
-    "tent": (5e-5, 2e-4, 8e-4),
-    "shot": (5e-6, 2e-5, 2e-4),
-    "hcl": (5e-5, 2e-4, 4e-4),
-    "tps": (5e-6, 2e-5, 2e-4),
+    "tent": (1e-5, 5e-5, 2e-4, 8e-4),
+    "shot": (1e-6, 5e-6, 2e-5, 2e-4),
+    "hcl": (5e-5, 2e-4, 4e-4, 1e-3),
+    "tps": (1e-6, 5e-6, 2e-5, 2e-4),
 }
 ABLATION = methods("duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
 CONTROLS = (
