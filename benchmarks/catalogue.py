@@ -92,9 +92,9 @@ RIVALS = tuple(
 )
 RIVAL_RATES = {
     "tent": (1e-5, 5e-5, 2e-4, 8e-4),
-    "shot": (1e-6, 5e-6, 2e-5, 2e-4),
-    "hcl": (5e-5, 2e-4, 4e-4, 1e-3),
-    "tps": (1e-6, 5e-6, 2e-5, 2e-4),
+    "shot": (2e-7, 1e-6, 5e-6, 2e-5, 2e-4),
+    "hcl": (5e-5, 2e-4, 4e-4, 1e-3, 2e-3),
+    "tps": (2e-7, 1e-6, 5e-6, 2e-5, 2e-4),
 }
 ABLATION = methods("duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
 CONTROLS = (
