@@ -211,6 +211,14 @@ TABLES: dict[str, Table] = {
         ),
         replace(
             _development(
+                "steps",
+                "Steps",
+                tuple(Row(f"{method}, 400 steps", (f"method={method}", "steps=400")) for method in ("self-training", "stpl")),
+            ),
+            seeds=(0,),
+        ),
+        replace(
+            _development(
                 "rival-rates",
                 "Learning rates of the rivals",
                 tuple(

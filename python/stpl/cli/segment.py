@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stpl.cli.errors import Interrupted
+from stpl.cli.interrupts import WholeRounds
 from stpl.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,18 +156,20 @@ def _run(
 ) -> None:
     total = limit if stream.total is None else min(stream.total, limit or stream.total)
     task = progress.add_task(f"{segmenter.schedule}", total=total)
-    for number, frame in enumerate(stream, start=1):
-        if frame.starts_sequence:
-            segmenter.reset()
-        result = segmenter.push(frame.pixels)
-        statistics.add(result)
-        if labels is not None:
-            labels.write(frame, result.labels)
-        if video is not None:
-            video.write(frame, result.labels)
-        progress.advance(task)
-        if number == limit:
-            break
+    with WholeRounds() as rounds:
+        for number, frame in enumerate(stream, start=1):
+            with rounds.one():
+                if frame.starts_sequence:
+                    segmenter.reset()
+                result = segmenter.push(frame.pixels)
+                statistics.add(result)
+                if labels is not None:
+                    labels.write(frame, result.labels)
+                if video is not None:
+                    video.write(frame, result.labels)
+                progress.advance(task)
+            if number == limit:
+                break
 
 
 def _progress() -> Progress:

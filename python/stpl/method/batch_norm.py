@@ -50,31 +50,33 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], blend: fl
     before = [(_mean(layer).clone(), _variance(layer).clone(), layer.momentum) for layer in layers]
     training = model.training
     model.eval()
+    varied: set[nn.Module] = set()
+
+    def estimate_where_it_varies(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        varies = inputs[0].numel() > inputs[0].shape[1]
+        if varies and layer not in varied:
+            # Not before: what comes after a layer that never varies must be estimated under that layer's own statistics.
+            assert isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            layer.reset_running_stats()
+            varied.add(layer)
+        layer.train(varies)
+
     for layer in layers:
-        layer.reset_running_stats()
         layer.momentum = None  # cumulative mean over the batches
-    handles = [layer.register_forward_pre_hook(_count_where_it_varies) for layer in layers]
+    handles = [layer.register_forward_pre_hook(estimate_where_it_varies) for layer in layers]
     try:
         for images in batches:
             model(images)
     finally:
         for handle in handles:
             handle.remove()
-    changed = 0
     for layer, (mean, variance, momentum) in zip(layers, before, strict=True):
-        assert layer.num_batches_tracked is not None
-        seen = bool(layer.num_batches_tracked > 0)
-        changed += seen
-        kept = 1.0 - blend if seen else 1.0
-        _mean(layer).lerp_(mean, kept)
-        _variance(layer).lerp_(variance, kept)
+        if layer in varied:
+            _mean(layer).lerp_(mean, 1.0 - blend)
+            _variance(layer).lerp_(variance, 1.0 - blend)
         layer.momentum = momentum
     model.train(training)
-    return changed
-
-
-def _count_where_it_varies(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    layer.train(inputs[0].numel() > inputs[0].shape[1])
+    return len(varied)
 
 
 def _mean(layer: nn.modules.batchnorm._BatchNorm) -> Tensor:

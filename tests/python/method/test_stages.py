@@ -67,6 +67,34 @@ def test_a_layer_that_sees_one_value_a_channel_keeps_its_statistics():
     assert not model[0].training and not model[2].training and not model[2]._forward_pre_hooks
 
 
+class _PooledInTheMiddle(nn.Module):
+    """A globally pooled context with a batch-norm of its own, and a batch-norm over what it is added to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooled, self.after = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        joined: torch.Tensor = images + self.pooled(images.mean(dim=(2, 3), keepdim=True))
+        return self.after(joined)
+
+
+def test_what_follows_a_pooled_layer_is_estimated_under_that_layers_own_statistics():
+    torch.manual_seed(0)
+    model = _PooledInTheMiddle().eval()
+    model.pooled.running_mean.fill_(4.0)
+    model.pooled.running_var.fill_(9.0)
+    model.pooled.bias.data.fill_(10.0)
+    images = torch.randn(4, 3, 8, 8) + 1.5
+    assert reestimate_batch_norm(model, images.split(1), 1.0) == 1
+    seen: list[torch.Tensor] = []
+    model.after.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        for image in images.split(1):
+            model(image)
+    torch.testing.assert_close(model.after.running_mean, torch.cat(seen).mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-4)
+
+
 def test_model_without_batch_norm_is_left_alone():
     assert reestimate_batch_norm(nn.Conv2d(3, 2, 1), [torch.zeros(1, 3, 4, 4)], 1.0) == 0
 
