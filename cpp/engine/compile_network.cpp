@@ -34,11 +34,17 @@ std::string read_checked(const NetworkSpec& network) {
     throw Error(ErrorCode::invalid_bundle, name + ": content: expected SHA-256 " + network.sha256 +
                                                " as the manifest says, found " + hash);
   }
-  if (has_external_data(bytes)) {
-    throw Error(ErrorCode::invalid_bundle,
-                name + ": expected all weights inside the file, found ONNX external data");
+  switch (weights_of(bytes)) {
+    case Weights::inside:
+      return bytes;
+    case Weights::outside:
+      throw Error(ErrorCode::invalid_bundle,
+                  name + ": expected all weights inside the file, found ONNX external data");
+    case Weights::unreadable:
+      break;
   }
-  return bytes;
+  throw Error(ErrorCode::invalid_bundle,
+              name + ": expected an ONNX file, found bytes that cannot be read as one");
 }
 
 }  // namespace stpl_rt

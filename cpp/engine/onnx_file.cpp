@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 namespace stpl_rt {
@@ -15,18 +16,20 @@ struct Edge {
   std::uint64_t field;
   Message to;
 };
-constexpr std::array<Edge, 14> kEdges = {{{Message::model, 7, Message::graph},
+constexpr std::array<Edge, 16> kEdges = {{{Message::model, 7, Message::graph},
                                           {Message::model, 25, Message::function},
                                           {Message::graph, 1, Message::node},
                                           {Message::graph, 5, Message::tensor},
                                           {Message::graph, 15, Message::sparse},
                                           {Message::node, 5, Message::attribute},
                                           {Message::function, 7, Message::node},
+                                          {Message::function, 11, Message::attribute},
                                           {Message::attribute, 5, Message::tensor},
                                           {Message::attribute, 6, Message::graph},
                                           {Message::attribute, 10, Message::tensor},
                                           {Message::attribute, 11, Message::graph},
                                           {Message::attribute, 22, Message::sparse},
+                                          {Message::attribute, 23, Message::sparse},
                                           {Message::sparse, 1, Message::tensor},
                                           {Message::sparse, 2, Message::tensor}}};
 constexpr std::uint64_t kTensorExternalData = 13;
@@ -60,10 +63,9 @@ struct Field {
   std::string_view content;  // wire type 2
 };
 
-// The next field of a message; nothing at its end or where it is malformed.
-std::optional<Field> take_field(std::string_view& bytes) {
+std::optional<Field> read_field(std::string_view& bytes) {
   const auto key = take_varint(bytes);
-  if (!key) return std::nullopt;
+  if (!key || *key > std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
   Field field{.number = *key >> 3, .varint = 0, .content = {}};
   std::size_t length = 0;
   switch (*key & 7) {
@@ -94,19 +96,33 @@ std::optional<Field> take_field(std::string_view& bytes) {
   return field;
 }
 
-bool has_external_data(std::string_view bytes, Message message, int depth) {
-  if (depth > kMaxDepth) return false;
+// The next field of a message; nothing at its end, where `bytes` are empty, or where it cannot be read on: it
+// is malformed, or it has what ONNX does not (groups) or parsers read differently (keys of more than 32
+// bits).
+std::optional<Field> take_field(std::string_view& bytes) {
+  if (bytes.empty()) return std::nullopt;
+  std::string_view rest = bytes;
+  auto field = read_field(rest);
+  if (field) bytes = rest;
+  return field;
+}
+
+// What comes of looking through a message: `outside` as soon as it is seen, `unreadable` where something
+// cannot be looked through, as an engine's parser may read on where ours cannot.
+Weights look_through(std::string_view bytes, Message message, int depth) {
+  if (depth > kMaxDepth) return Weights::unreadable;
   while (const auto field = take_field(bytes)) {
     if (message == Message::tensor) {
-      if (field->number == kTensorExternalData) return true;
-      if (field->number == kTensorDataLocation && field->varint != 0) return true;
+      if (field->number == kTensorExternalData) return Weights::outside;
+      if (field->number == kTensorDataLocation && field->varint != 0) return Weights::outside;
     }
     for (const Edge& edge : kEdges) {
-      const bool leads_on = edge.from == message && edge.field == field->number;
-      if (leads_on && has_external_data(field->content, edge.to, depth + 1)) return true;
+      if (edge.from != message || edge.field != field->number) continue;
+      const Weights found = look_through(field->content, edge.to, depth + 1);
+      if (found != Weights::inside) return found;
     }
   }
-  return false;
+  return bytes.empty() ? Weights::inside : Weights::unreadable;
 }
 
 // Calls `use` with every field `number` of a message.
@@ -162,6 +178,6 @@ std::string stored_precision(std::string_view model) {
   return bfloat ? "bf16" : half ? "fp16" : "fp32";
 }
 
-bool has_external_data(std::string_view model) { return has_external_data(model, Message::model, 0); }
+Weights weights_of(std::string_view model) { return look_through(model, Message::model, 0); }
 
 }  // namespace stpl_rt

@@ -6,9 +6,10 @@
 
 namespace stpl_rt {
 
-// True where a tensor of the model keeps its data in another file. Engines would read that file, wherever it
-// lies, and no hash vouches for it. Bytes that are not a protocol buffer are false: the engine refuses them.
-bool has_external_data(std::string_view model);
+// Where the model keeps its tensors' data. Engines would read another file, wherever it lies, and no hash
+// vouches for it: only what was looked through to its end and has none is `inside`.
+enum class Weights { inside, outside, unreadable };
+Weights weights_of(std::string_view model);
 
 // The lowest precision that the network's layers are stored in: "fp32", "fp16", "bf16" or "int8". Engines
 // that read types from the file compute in it.

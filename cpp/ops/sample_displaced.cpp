@@ -12,6 +12,7 @@ namespace stpl_rt {
 namespace {
 
 constexpr int kLanes = 16;
+constexpr int kMostValues = 256;  // of a pixel: all classes that there may be, and padding
 
 struct Sampling {
   const PackedLogits& logits;
@@ -62,8 +63,8 @@ STPL_RT_INLINE void read_lanes(const float* p, std::ptrdiff_t right, std::ptrdif
   }
 }
 
-// The lowest lane index among those of the largest value; `largest` is that value.
-STPL_RT_INLINE int best_lane(const float* value, const int* index, float& largest) {
+// The lowest lane index among those of the largest value.
+STPL_RT_INLINE int best_lane(const float* value, const int* index) {
   float most = value[0];
 #pragma omp simd reduction(max : most)
   for (int i = 0; i < kLanes; ++i) most = value[i] > most ? value[i] : most;
@@ -73,7 +74,6 @@ STPL_RT_INLINE int best_lane(const float* value, const int* index, float& larges
     const int candidate = value[i] == most ? index[i] : 1 << 30;
     lowest = candidate < lowest ? candidate : lowest;
   }
-  largest = most;
   return lowest;
 }
 
@@ -81,6 +81,7 @@ STPL_RT_INLINE int best_lane(const float* value, const int* index, float& larges
 struct Source {
   const float* data;
   std::ptrdiff_t right, down;  // to the neighbouring pixels, in floats
+  const std::uint8_t* cells;
   int classes;
   int padded;
 
@@ -90,86 +91,107 @@ struct Source {
         down(logits.size().height > 1
                  ? static_cast<std::ptrdiff_t>(logits.size().width) * logits.padded_classes()
                  : 0),
+        cells(logits.cells()),
         classes(logits.classes()),
         padded(logits.padded_classes()) {}
 };
 
-// `groups`: how many times kLanes classes; a constant where it is inlined with one. `cells`: what is decided
-// already, or null where `best_out` is asked for: the largest value of each pixel.
-STPL_RT_INLINE void argmax_row(const Source& source, int groups, const std::uint8_t* cells,
-                               const Reads& reads, int width, std::uint8_t* labels, float* best_out) {
-  for (int x = 0; x < width; ++x) {
-    if (cells != nullptr && cells[reads.pixel[x]] != PackedLogits::kUndecided) {
-      labels[x] = cells[reads.pixel[x]];
-      continue;
-    }
-    const float* p = source.data + std::ptrdiff_t{reads.pixel[x]} * groups * kLanes;
-    const float wx = reads.weight_x[x];
-    const float wy = reads.weight_y[x];
-    alignas(64) float best[kLanes];
-    alignas(64) int index[kLanes];
-    read_lanes(p, source.right, source.down, wx, wy, best);
-    for (int i = 0; i < kLanes; ++i) index[i] = i;
-    for (int g = 1; g < groups; ++g) {
-      alignas(64) float value[kLanes];
-      read_lanes(p + g * kLanes, source.right, source.down, wx, wy, value);
-#pragma omp simd
-      for (int i = 0; i < kLanes; ++i) {
-        const int candidate = value[i] > best[i] ? g * kLanes + i : 0;
-        index[i] = candidate > index[i] ? candidate : index[i];
-        best[i] = value[i] > best[i] ? value[i] : best[i];
-      }
-    }
-    const int label = best_lane(best, index, best_out[x]);
-    labels[x] = static_cast<std::uint8_t>(label < source.classes ? label : 0);  // else only where all are NaN
+// The bilinear read of all classes of one pixel: `groups` times kLanes values.
+STPL_RT_INLINE void read_pixel(const Source& source, int groups, const Reads& reads, int x, float* value) {
+  const float* p = source.data + std::ptrdiff_t{reads.pixel[x]} * groups * kLanes;
+  for (int g = 0; g < groups; ++g) {
+    read_lanes(p + g * kLanes, source.right, source.down, reads.weight_x[x], reads.weight_y[x],
+               value + g * kLanes);
   }
 }
 
-// One clone each for up to 16 classes, up to 32, and more.
-STPL_RT_MULTIVERSION
-void argmax_row_16(const Source& source, const std::uint8_t* cells, const Reads& reads, int width,
-                   std::uint8_t* labels, float* best) {
-  argmax_row(source, 1, cells, reads, width, labels, best);
+// The lowest of the largest of `groups` times kLanes values; 0 where all are NaN.
+STPL_RT_INLINE int argmax_of(const float* value, int groups, int classes) {
+  alignas(64) float best[kLanes];
+  alignas(64) int index[kLanes];
+#pragma omp simd
+  for (int i = 0; i < kLanes; ++i) {
+    best[i] = value[i];
+    index[i] = i;
+  }
+  for (int g = 1; g < groups; ++g) {
+    const float* const next = value + g * kLanes;
+#pragma omp simd
+    for (int i = 0; i < kLanes; ++i) {
+      const int candidate = next[i] > best[i] ? g * kLanes + i : 0;
+      index[i] = candidate > index[i] ? candidate : index[i];
+      best[i] = next[i] > best[i] ? next[i] : best[i];
+    }
+  }
+  const int label = best_lane(best, index);
+  return label < classes ? label : 0;
 }
 
-STPL_RT_MULTIVERSION
-void argmax_row_32(const Source& source, const std::uint8_t* cells, const Reads& reads, int width,
-                   std::uint8_t* labels, float* best) {
-  argmax_row(source, 2, cells, reads, width, labels, best);
-}
-
-STPL_RT_MULTIVERSION
-void argmax_row_any(const Source& source, const std::uint8_t* cells, const Reads& reads, int width,
-                    std::uint8_t* labels, float* best) {
-  argmax_row(source, source.padded / kLanes, cells, reads, width, labels, best);
-}
-
-// In: the largest logit of each pixel. Out, in the same place: its softmax probability.
-STPL_RT_MULTIVERSION
-void probability_row(const Source& source, const Reads& reads, int width, float* best) {
+// `groups`: how many times kLanes classes; a constant where it is inlined with one.
+STPL_RT_INLINE void argmax_row(const Source& source, int groups, const Reads& reads, int width,
+                               std::uint8_t* labels) {
+  alignas(64) float value[kMostValues];
   for (int x = 0; x < width; ++x) {
-    const float* p = source.data + std::ptrdiff_t{reads.pixel[x]} * source.padded;
-    const float top = best[x];
-    alignas(64) float sum[kLanes] = {};
-    float first = 0.F;
-    for (int c = 0; c < source.padded; c += kLanes) {
-      alignas(64) float term[kLanes];
-      read_lanes(p + c, source.right, source.down, reads.weight_x[x], reads.weight_y[x], term);
+    if (const std::uint8_t cell = source.cells[reads.pixel[x]]; cell != PackedLogits::kUndecided) {
+      labels[x] = cell;
+      continue;
+    }
+    read_pixel(source, groups, reads, x, value);
+    labels[x] = static_cast<std::uint8_t>(argmax_of(value, groups, source.classes));
+  }
+}
+
+// The same with the label's softmax probability.
+STPL_RT_INLINE void probable_row(const Source& source, int groups, const Reads& reads, int width,
+                                 std::uint8_t* labels, float* probability) {
+  alignas(64) float value[kMostValues];
+  const auto repeated = static_cast<float>(source.padded - source.classes);  // of class 0, as padding
+  for (int x = 0; x < width; ++x) {
+    read_pixel(source, groups, reads, x, value);
+    int label = source.cells[reads.pixel[x]];
+    if (label == PackedLogits::kUndecided) label = argmax_of(value, groups, source.classes);
+    labels[x] = static_cast<std::uint8_t>(label);
+    const float top = value[label];
+    alignas(64) float sum[kLanes];
 #pragma omp simd
-      for (int i = 0; i < kLanes; ++i) term[i] = exp_nonpositive(term[i] - top);
-      if (c == 0) first = term[0];
+    for (int i = 0; i < kLanes; ++i) sum[i] = exp_nonpositive(value[i] - top);
+    const float first = sum[0];
+    for (int g = 1; g < groups; ++g) {
+      const float* const next = value + g * kLanes;
 #pragma omp simd
-      for (int i = 0; i < kLanes; ++i) sum[i] += term[i];
+      for (int i = 0; i < kLanes; ++i) sum[i] += exp_nonpositive(next[i] - top);
     }
     for (int half = kLanes / 2; half > 0; half /= 2) {  // a tree: summing in order would be a chain of 16
 #pragma omp simd
       for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
     }
-    best[x] =
-        sum[0] - static_cast<float>(source.padded - source.classes) * first;  // the padding repeats class 0
+    probability[x] = sum[0] - repeated * first;
   }
 #pragma omp simd
-  for (int x = 0; x < width; ++x) best[x] = 1.F / best[x];
+  for (int x = 0; x < width; ++x) probability[x] = 1.F / probability[x];
+}
+
+// One clone each for up to 16 classes, up to 32, and more. `probability`: null where it is not asked for.
+STPL_RT_MULTIVERSION
+void label_row_16(const Source& source, const Reads& reads, int width, std::uint8_t* labels,
+                  float* probability) {
+  if (probability == nullptr) return argmax_row(source, 1, reads, width, labels);
+  probable_row(source, 1, reads, width, labels, probability);
+}
+
+STPL_RT_MULTIVERSION
+void label_row_32(const Source& source, const Reads& reads, int width, std::uint8_t* labels,
+                  float* probability) {
+  if (probability == nullptr) return argmax_row(source, 2, reads, width, labels);
+  probable_row(source, 2, reads, width, labels, probability);
+}
+
+STPL_RT_MULTIVERSION
+void label_row_any(const Source& source, const Reads& reads, int width, std::uint8_t* labels,
+                   float* probability) {
+  const int groups = source.padded / kLanes;
+  if (probability == nullptr) return argmax_row(source, groups, reads, width, labels);
+  probable_row(source, groups, reads, width, labels, probability);
 }
 
 STPL_RT_MULTIVERSION
@@ -208,7 +230,7 @@ void widen(ImageView<const float> plane, LinearTap tap, const RowTaps& columns, 
   columns.expand(blended, 0, width, out);
 }
 
-// Scratch of one thread: five rows of the output's width and one of the flow grid's.
+// Scratch of one thread: rows of the output's width, and one of the flow grid's.
 struct Scratch {
   Scratch(int width, int flow_width) {
     const int padded = (width + kLanes - 1) / kLanes * kLanes;
@@ -216,14 +238,14 @@ struct Scratch {
     floats.reserve(static_cast<std::size_t>(4 * padded + flow_padded));
     pixels.reserve(static_cast<std::size_t>(padded));
     reads = {pixels.data(), floats.data(), floats.data() + padded, floats.data() + 2 * padded};
-    best = floats.data() + 3 * padded;
+    probability = floats.data() + 3 * padded;
     blended = floats.data() + 4 * padded;
   }
 
   static thread_local AlignedBuffer<float> floats;
   static thread_local AlignedBuffer<int> pixels;
   Reads reads{};
-  float* best = nullptr;
+  float* probability = nullptr;
   float* blended = nullptr;
 };
 
@@ -248,19 +270,17 @@ void sample_row(const Sampling& s, int y, const Scratch& scratch) {
   const LinearTap tap = locate_reads(s, y, scratch);
   Reads reads = scratch.reads;
   const Source source(s.logits);
-  const std::uint8_t* cells = s.confidence.empty() ? s.logits.cells() : nullptr;
-  const auto argmax = source.padded == kLanes       ? argmax_row_16
-                      : source.padded == 2 * kLanes ? argmax_row_32
-                                                    : argmax_row_any;
-  argmax(source, cells, reads, width, s.labels.row(y), scratch.best);
+  const auto label = source.padded == kLanes       ? label_row_16
+                     : source.padded == 2 * kLanes ? label_row_32
+                                                   : label_row_any;
+  label(source, reads, width, s.labels.row(y), s.confidence.empty() ? nullptr : scratch.probability);
   if (s.confidence.empty()) return;
   if (s.validity.empty()) {
     reads.validity = nullptr;
   } else {
     widen(s.validity, tap, s.flow_columns, width, scratch.blended, reads.validity);
   }
-  probability_row(source, reads, width, scratch.best);
-  confidence_row(scratch.best, reads.validity, width, s.confidence.row(y));
+  confidence_row(scratch.probability, reads.validity, width, s.confidence.row(y));
 }
 
 }  // namespace

@@ -18,11 +18,12 @@ namespace stpl_rt {
 // for a new key frame: the way from it to itself is known.
 class DevicePropagation {
  public:
-  explicit DevicePropagation(Size grid) {
+  // `measures_validity`: whether anybody asks for it.
+  DevicePropagation(Size grid, bool measures_validity) : measures_validity_(measures_validity) {
     if (grid == Size{}) return;
     for (std::size_t i = 0; i < 2; ++i) {
       flow_[i].resize(grid.width, grid.height);
-      validity_[i].resize(grid.width, grid.height);
+      if (measures_validity) validity_[i].resize(grid.width, grid.height);
     }
     key_luma_.resize(grid.width, grid.height);
     scratch_.reserve(cuda::kDriftScratch);
@@ -38,21 +39,23 @@ class DevicePropagation {
   };
 
   // One frame on; the drift of this frame goes to `drift`, unless that is null. What is enqueued depends on
-  // `step`, `drift` and age() == 0 alone.
+  // `step`, `drift` and age() == 0 alone. The flow back needs validity.
   void follow(const Step& step, double* drift, cuda::StreamHandle stream) {
     const std::size_t past = 1 - step.parity;
     const bool first = age_ == 0;
     const cuda::ConstFlowPlanes composed = flow_[step.parity].cplanes();
     cuda::compose(step.latest, first ? step.none : flow_[past].cplanes(), flow_[step.parity].planes(),
                   stream);
-    cuda::DeviceImage<float>& validity = validity_[step.parity];
-    cuda::validity(step.current, step.past, step.latest,
-                   first ? ImageView<const float>{} : validity_[past].cview(), composed, validity.view(),
-                   stream);
-    if (step.back != nullptr) cuda::check_return(step.latest, *step.back, validity.view(), stream);
+    if (measures_validity_) {
+      const ImageView<float> validity = validity_[step.parity].view();
+      cuda::validity(step.current, step.past, step.latest,
+                     first ? ImageView<const float>{} : validity_[past].cview(), composed, validity, stream);
+      if (step.back != nullptr) cuda::check_return(step.latest, *step.back, validity, stream);
+    }
     if (drift == nullptr) return;
     if (first) cuda::copy(key_luma_.view(), step.past, stream);
-    const ImageView<const float> checked = step.back != nullptr ? validity.cview() : ImageView<const float>{};
+    const ImageView<const float> checked =
+        step.back != nullptr ? validity(step.parity) : ImageView<const float>{};
     cuda::drift(step.current, key_luma_.cview(), composed, checked, scratch_.data(), drift, stream);
   }
   // What follow() has left at `drift`.
@@ -71,8 +74,9 @@ class DevicePropagation {
   [[nodiscard]] cuda::ConstFlowPlanes flow(std::size_t parity) const noexcept {
     return flow_[parity].cplanes();
   }
+  // Empty where it is not measured.
   [[nodiscard]] ImageView<const float> validity(std::size_t parity) const noexcept {
-    return validity_[parity].cview();
+    return measures_validity_ ? validity_[parity].cview() : ImageView<const float>{};
   }
   // Summed over the frames since the key frame, with the one being pushed.
   [[nodiscard]] double next_drift() const noexcept { return next_drift_; }
@@ -83,6 +87,7 @@ class DevicePropagation {
   std::array<cuda::DeviceImage<float>, 2> validity_;
   cuda::DeviceImage<std::uint8_t> key_luma_;  // written on the first frame after the key frame
   cuda::DeviceBuffer<float> scratch_;
+  bool measures_validity_;
   double drift_ = 0;
   double next_drift_ = 0;
   int age_ = 0;  // frames since the key frame

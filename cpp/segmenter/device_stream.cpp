@@ -62,7 +62,8 @@ DeviceStream::DeviceStream(const Bundle& bundle, const SegmenterOptions& options
       device_maps_(device.device),
       host_maps_(cuda::PinnedBlock::make),
       dis_(kFlow),
-      ways_{DevicePropagation(grid_), DevicePropagation(options.key_lag > 0 ? grid_ : Size{})} {
+      ways_{DevicePropagation(grid_, confidence_ || flow_check_),
+            DevicePropagation(options.key_lag > 0 ? grid_ : Size{}, confidence_ || flow_check_)} {
   if (engines.fuse) fuse_.emplace(bundle, std::move(engines.fuse), false);
   if (engines.update) update_.emplace(bundle, std::move(engines.update), false);
   if (options.key_lag > 0) network_stream_.emplace();

@@ -47,8 +47,8 @@ Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetw
       update_(networks_.update ? networks_.update->make_engine() : nullptr),
       grid_(carries_ ? Size{bundle.input.width, bundle.input.height} : Size{}),
       frames_(grid_),
-      shown_(grid_),
-      pending_(options.key_lag > 0 ? grid_ : Size{}) {
+      shown_(grid_, confidence_ || flow_check_),
+      pending_(options.key_lag > 0 ? grid_ : Size{}, confidence_ || flow_check_) {
   latest_.resize(grid_.width, grid_.height);
 }
 

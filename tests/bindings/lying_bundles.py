@@ -172,6 +172,15 @@ def external_in_a_branch() -> bytes:
     return with_giant(choose, yes=np.array(True))()
 
 
+def external_behind_a_group() -> bytes:
+    """Weights in another file, behind a group: protocol buffers skip one that they do not know and read on."""
+    tensor = TensorProto(name="weight", data_type=TensorProto.FLOAT, dims=[4, 3, 1, 1])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="manifest.json")
+    content = model([helper.make_node("Conv", ["image", "weight"], ["logits"])], {"weight": tensor})
+    return b"\xa3\x06\xa4\x06" + content
+
+
 def giant_in_a_loop() -> bytes:
     """A loop whose body makes a giant out of nothing and gives back one number."""
     body = helper.make_graph(
@@ -272,8 +281,8 @@ LIES: dict[str, tuple[Callable[[Path], None], str]] = {
     "network of 100 GB": (lambda bundle: grow(bundle / "segment.onnx"), BAD),
     "network with a byte more": (lambda bundle: append(bundle / "segment.onnx"), BAD),
     "network of nothing": (network_bytes(lambda: b""), "engine"),
-    "network of noise": (network_bytes(lambda: np.random.default_rng(0).bytes(10_000)), "engine"),
-    "network cut short": (network_bytes(lambda: honest()[:-40]), "engine"),
+    "network of noise": (network_bytes(lambda: np.random.default_rng(0).bytes(10_000)), BAD),
+    "network cut short": (network_bytes(lambda: honest()[:-40]), BAD),
     "float16 input": (network_bytes(lambda: honest(input_type=TensorProto.FLOAT16)), "engine"),
     "two outputs": (network_bytes(lambda: honest(outputs=["logits", "second"])), BAD),
     "output of another name": (network_bytes(lambda: honest(outputs=["scores_of\x1b[2J"])), BAD),
@@ -281,6 +290,7 @@ LIES: dict[str, tuple[Callable[[Path], None], str]] = {
     "five classes": (network_bytes(lambda: honest(classes=5)), BAD),
     "input of any rank": (network_bytes(lambda: honest(input_shape=None)), "engine"),
     "external weights in a branch": (network_bytes(external_in_a_branch), BAD),
+    "external weights behind a group": (network_bytes(external_behind_a_group), BAD),
     "weight of 100 GB without a byte": (network_bytes(giant_initializer), "engine"),
     "weight with too few bytes": (network_bytes(short_initializer), "engine"),
     "weights of NaN": (network_bytes(lambda: honest(weight=np.full((4, 3, 1, 1), np.nan, np.float32))), "engine"),

@@ -99,15 +99,35 @@ TEST(Engine, RefusesANetworkThatIsNotTheManifests) {
 TEST(Engine, RefusesWeightsInAnotherFile) {
   const std::string inside = read_text(made_bundle("half_pixel") / "segment.onnx");
   const std::string outside = read_text(made_bundle("external") / "segment.onnx");
-  EXPECT_FALSE(has_external_data(inside));
-  EXPECT_TRUE(has_external_data(outside));
+  EXPECT_EQ(weights_of(inside), Weights::inside);
+  EXPECT_EQ(weights_of(outside), Weights::outside);
   for (std::size_t length = 0; length < inside.size(); ++length) {  // cut anywhere: no harm, no false alarm
-    EXPECT_FALSE(has_external_data(std::string_view(inside).substr(0, length)));
+    EXPECT_NE(weights_of(std::string_view(inside).substr(0, length)), Weights::outside);
   }
   NetworkSpec network = Bundle::open(made_bundle("half_pixel")).segment;
   network.file = made_bundle("external") / "segment.onnx";
   network.sha256 = sha256_file(network.file);
   expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "inside the file", "external data"},
+               [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
+}
+
+TEST(Engine, TakesNoNetworkThatItCannotLookThrough) {
+  using namespace std::string_literals;
+  const std::string outside = read_text(made_bundle("external") / "segment.onnx");
+  const std::string group = "\xa3\x06\xa4\x06"s;  // begun and ended: other parsers skip it and read on
+  // Field 7 by its lowest 32 bits, which is all that other parsers look at.
+  const std::string long_key = "\xba\x80\x80\x80\x10\x00"s;
+  for (const std::string& front : {group, long_key}) {
+    EXPECT_EQ(weights_of(front + outside), Weights::unreadable);
+    EXPECT_EQ(weights_of(front), Weights::unreadable);
+  }
+  const TemporaryFolder folder;
+  NetworkSpec network = Bundle::open(made_bundle("half_pixel")).segment;
+  network.file = folder.path() / "segment.onnx";
+  std::ofstream(network.file, std::ios::binary)
+      << group << read_text(made_bundle("half_pixel") / "segment.onnx");
+  network.sha256 = sha256_file(network.file);
+  expect_error(ErrorCode::invalid_bundle, {"segment.onnx", "expected an ONNX file"},
                [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
 }
 
@@ -124,7 +144,7 @@ TEST(Engine, SaysThatANetworkCannotBeRead) {
   NetworkSpec network = Bundle::open(made_bundle("half_pixel")).segment;
   const TemporaryFolder folder;
   network.file = folder.path() / "segment.onnx";
-  write_text(network.file, "no network");
+  write_text(network.file, "\x08\x08");  // a message with a version of ONNX, and nothing else
   network.sha256 = sha256_file(network.file);
   expect_error(ErrorCode::engine, {"segment.onnx", "OpenVINO"},
                [&] { (void)compile_network(network, "cpu", Precision::f32, 1); });
