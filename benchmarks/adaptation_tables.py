@@ -16,6 +16,14 @@ PURITY_OF = {
     "selected": "Of the snapshots that the guard selects, where the ablation above is of the last ones.",
     "last": "Of the last snapshots, as the ablation above.",
 }
+ABLATION_OF = {
+    "last": "Last snapshots: what the training gives, whatever is selected.",
+    "selected": "The snapshots that the guard selects.",
+}
+STEPS_OF_THE_ORDER = (
+    "A step of the order is *up* where it is a gain in every seed, *down* where it is a loss in every seed, else "
+    "*open*: the seeds differ by more."
+)
 PAPER_ORDER = ("self-training", "duplicate", "temporal", "spatial", "spatial+temporal", "stpl")
 
 
@@ -97,9 +105,11 @@ def gain(score: float | None, source: float | None) -> str:
 
 
 def closed(score: float | None, source: float | None, oracle: float | None) -> str:
-    """Share of the distance from the source model to the oracle."""
+    """Share of the distance from the source model to the oracle; a score past the oracle says that it is no bound."""
     if score is None or source is None or oracle is None or oracle <= source:
         return ""
+    if score > oracle:
+        return "past it"
     return f"{100 * (score - source) / (oracle - source):.0f} %"
 
 
@@ -157,15 +167,31 @@ def in_brief(results: Record) -> str:
 
 
 def ablation(results: Record) -> str:
-    """The paper's order beside the measured one, step by step."""
-    domains = results["domains"]
-    lines = []
-    for domain, content in domains.items():
-        values = [mean(content["rows"].get(name), "last") for name in PAPER_ORDER]
-        lines.append([domain, *map(_number, values), _steps_that_hold(values)])
-    text = "Last snapshots, means over the seeds: what the training gives, whatever is selected."
-    whole = table(["", *PAPER_ORDER, "of the paper's steps upwards hold"], lines)
-    return "\n\n".join([_introduction(results), text, whole, commits(results)])
+    """The paper's order beside the measured one, step by step, of the last snapshots and of the selected ones."""
+    parts = [_introduction(results), STEPS_OF_THE_ORDER]
+    for which, text in ABLATION_OF.items():
+        lines = []
+        for domain, content in results["domains"].items():
+            rows = [content["rows"][name] for name in PAPER_ORDER]
+            lines.append([domain, *(spread(scores(row, which)) for row in rows), steps_of_the_order(rows, which)])
+        parts += [text, table(["", *PAPER_ORDER, "the paper's steps"], lines)]
+    return "\n\n".join([*parts, commits(results)])
+
+
+def steps_of_the_order(rows: list[Record], which: str) -> str:
+    """Of the steps from each row to the next: how many go up in every seed, how many down in every seed, the rest."""
+    up = down = steps = 0
+    for before, after in pairwise(rows):
+        seeds = [
+            seed for seed, run in before["runs"].items() if run is not None and after["runs"].get(seed) is not None
+        ]
+        if not seeds:
+            return NOT_RUN
+        gains = [after["runs"][seed][which]["score"] - before["runs"][seed][which]["score"] for seed in seeds]
+        steps += 1
+        up += all(gain > 0 for gain in gains)
+        down += all(gain < 0 for gain in gains)
+    return f"{up} up, {down} down, {steps - up - down} open"
 
 
 def purity(results: Record) -> str:
@@ -247,12 +273,3 @@ def _selected(row: Record | None) -> str:
     if row is None or not finished(row):
         return NOT_RUN
     return spread(scores(row, "selected")) + unfinished(row)
-
-
-def _number(value: float | None) -> str:
-    return NOT_RUN if value is None else f"{value:.1f}"
-
-
-def _steps_that_hold(values: list[float | None]) -> str:
-    pairs = [(a, b) for a, b in pairwise(values) if a is not None and b is not None]
-    return f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else NOT_RUN

@@ -3,6 +3,8 @@
     python benchmarks/calibration.py                                        # the development domains
     python benchmarks/calibration.py --domains rain snow camvid-dusk --data "$STPL_CAMVID" --camvid-source RUN
 
+    python benchmarks/calibration.py --domains unseen
+
 Three networks: street-day with the batch-norm stage, the same without it, and one with group normalisation (trained at
 the first call, some minutes, and kept under --group-norm). All curves are measured after the same later stage. Results
 are added to benchmarks/results/calibration.json, each with a key of its settings, source model, video and the code that
@@ -82,6 +84,14 @@ VARIATIONS = {
     "dusk, yellow": Variation(SPEC.format("dusk", 540), (0.95, 1.0, 1.3)),
     "fog, bright": Variation(SPEC.format("fog", 760), (0.75, 0.75, 0.75)),
 }
+UNSEEN = {
+    f"{weather}-{seed}": Variation(SPEC.format(weather, seed))
+    for weather, seeds in (("rain", (811, 812)), ("snow", (911, 912)), ("fog", (731,)))
+    for seed in seeds
+}
+"""Test domains that nobody had looked at when the margins were set: `agreement_margin` had been raised after an earlier
+street in snow (900) had lost by calibration."""
+GENERATED = {**VARIATIONS, **UNSEEN}
 DEVELOPMENT = ("dusk", "night", *VARIATIONS)
 
 
@@ -138,7 +148,7 @@ def key_of(source: Checkpoint, domain: str, stage: bool, every: int) -> str:
     parts = {
         "settings": [config.calibration.model_dump(mode="json"), config.batch_norm.model_dump(mode="json")],
         "source": source.digest,
-        "video": repr(VARIATIONS.get(domain) or DOMAINS[domain]),
+        "video": repr(GENERATED.get(domain) or DOMAINS[domain]),
         "measured": [stage, every],
         "code": code.digest(code.reached(roots, ["stpl.models", "stpl.train.config"])),
     }
@@ -164,7 +174,7 @@ def summary(rows: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--domains", nargs="+", default=list(DEVELOPMENT), choices=[*VARIATIONS, *DOMAINS])
+    parser.add_argument("--domains", nargs="+", default=list(DEVELOPMENT), choices=["unseen", *GENERATED, *DOMAINS])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--source", type=Path, default=Path("models/street-day"))
     parser.add_argument("--group-norm", type=Path, default=Path("runs/calibration/group-norm"))
@@ -176,8 +186,8 @@ def main() -> None:
     out = args.json or RESULTS / "calibration.json"
     results = json.loads(out.read_text(encoding="utf-8"))["results"] if out.is_file() else {"networks": {}}
     results["settings"] = CalibrationConfig().model_dump(mode="json")
-    for domain in args.domains:
-        target = VARIATIONS[domain].open() if domain in VARIATIONS else open_video(DOMAINS[domain], args.data)[1]
+    for domain in (name for asked in args.domains for name in (UNSEEN if asked == "unseen" else (asked,))):
+        target = GENERATED[domain].open() if domain in GENERATED else open_video(DOMAINS[domain], args.data)[1]
         frames = target.labelled()[:: args.every]
         for network in args.networks:
             source = _source_of(network, domain, args)

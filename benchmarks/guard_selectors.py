@@ -35,6 +35,8 @@ from stpl.data.in_memory import InMemory
 from stpl.errors import UserError
 from stpl.train.checkpoint import load_checkpoint
 
+GUARDED_ROW = ", guarded"
+"""What the name of a row under the hand of the guard ends with."""
 LOOKING_ON, ACTING, BEST = "guard, looking on", "guard", "best (needs labels)"
 MOST_LOST, LEAST_KEPT, LEAST_RUNS, LEAST_BENIGN = 0.5, 0.7, 20, 12
 
@@ -78,7 +80,7 @@ def trained_runs(bench: Bench, table: Table) -> Iterator[Trained]:
     """The table's finished runs, in its order."""
     rows = {row.name: row for row in table.rows}
     for domain, row, seed in table.runs():
-        guarded = rows.get(f"{row.name}, guarded")
+        guarded = rows.get(row.name + GUARDED_ROW)
         if guarded is None:
             continue
         try:
@@ -176,7 +178,8 @@ def compared(bench: Bench, tables: Sequence[Table], benign: str = "guard-benign"
             )
     names = (*selectors.SOURCES, LOOKING_ON, ACTING, BEST)
     summary = {name: {**outcome(name, lines), "correlation": _mean(correlations.get(name, []))} for name in names}
-    return {"runs": lines, "selectors": summary if lines else {}, "sources": selectors.SOURCES}
+    asked_for = sum(row.name.endswith(GUARDED_ROW) for table in tables for _, row, _ in table.runs())
+    return {"runs": lines, "of": asked_for, "selectors": summary if lines else {}, "sources": selectors.SOURCES}
 
 
 def outcome(name: str, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def proof(found: dict[str, Any]) -> tuple[bool | None, list[str]]:
     """Whether the guard does what is asked of it (None: too few runs yet), and the numbers."""
     runs = found["runs"]
     benign = sum(run["benign"] for run in runs)
-    lines = [f"{len(runs)} runs: {benign} benign, {len(runs) - benign} hostile"]
+    lines = [f"{len(runs)} of {found['of']} runs are there: {benign} benign, {len(runs) - benign} hostile"]
     if not runs:
         return None, lines
     guard = found["selectors"][ACTING]

@@ -62,9 +62,10 @@ def guard_selectors(results: Record) -> str:
     columns = ["keeps by", "worst run against the source, as it is or calibrated", "against the start of training"]
     columns += ["benign runs, mean gain over the start", "share of the best gain, median", "rank correlation with mIoU"]
     benign = sum(run["benign"] for run in results["runs"])
+    of = f" of {results['of']}" if "of" in results else ""
     text = (
-        f"Over {len(results['runs'])} runs, {benign} of them benign, in mIoU. The candidates are the start of training "
-        "and the snapshots of a run that no guard interfered with; `guard` alone trains under its own hand."
+        f"Over {len(results['runs'])}{of} runs, {benign} of them benign, in mIoU. The candidates are the start of "
+        "training and the snapshots of a run that no guard interfered with; `guard` alone trains under its own hand."
     )
     sources = "\n".join(f"- *{name}*: {source}" for name, source in results["sources"].items())
     return f"{text}\n\n{table(columns, lines)}\n\n{sources}"

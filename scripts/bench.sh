@@ -10,7 +10,7 @@ jobs=${JOBS:-2}
 python benchmarks/step_profile.py
 
 python benchmarks/calibration.py
-python benchmarks/calibration.py --domains rain snow
+python benchmarks/calibration.py --domains rain snow unseen
 python benchmarks/tables.py settings development-rivals rivals ablation guard --jobs "$jobs"
 python benchmarks/purity.py
 

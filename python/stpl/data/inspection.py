@@ -110,8 +110,7 @@ def _of_benchmark(data: NumberedVideo) -> list[Finding]:
             "frames", not orphans, found, orphans, "labels without a frame: complete the frames" if orphans else ""
         ),
         _labels(data, labelled),
-        _predecessors(data, frames, labelled, 1),
-        _predecessors(data, frames, labelled, 2),
+        _predecessors(data, frames, labelled),
     ]
 
 
@@ -123,20 +122,16 @@ def _labels(data: NumberedVideo, labelled: Sequence[NumberedFrame]) -> Finding:
     return Finding("labels", not missing, f"{len(labelled)} of {expected} in the published list", missing, remedy)
 
 
-def _predecessors(
-    data: NumberedVideo, frames: Sequence[NumberedFrame], labelled: Sequence[NumberedFrame], back: int
-) -> Finding:
+def _predecessors(data: NumberedVideo, frames: Sequence[NumberedFrame], labelled: Sequence[NumberedFrame]) -> Finding:
     there = {(frame.recording, frame.number) for frame in frames}
     missing = tuple(
-        data.image_name(frame.recording, frame.number - back)
+        data.image_name(frame.recording, frame.number - 1)
         for frame in labelled
-        if (frame.recording, frame.number - back) not in there
+        if (frame.recording, frame.number - 1) not in there
     )
     detail = f"{len(labelled) - len(missing)} of {len(labelled)} labelled frames have theirs"
-    if back == 1:
-        remedy = "put them beside the others: adaptation and evaluation need them" if missing else ""
-        return Finding("frames t-1", not missing, detail, missing, remedy)
-    return Finding("frames t-2", None, detail, missing, "only for cross-frame pseudo-labels (TPS)" if missing else "")
+    remedy = "put them beside the others: adaptation and evaluation need them" if missing else ""
+    return Finding("frames t-1", not missing, detail, missing, remedy)
 
 
 def _flow(data: NumberedVideo, folder: Path | None) -> Finding:

@@ -55,7 +55,7 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], blend: fl
     def estimate_where_it_varies(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         varies = inputs[0].numel() > inputs[0].shape[1]
         if varies and layer not in varied:
-            # Not before: what comes after a layer that never varies must be estimated under that layer's own statistics.
+            # Not before: what follows a layer that never varies must be estimated under that layer's own statistics.
             assert isinstance(layer, nn.modules.batchnorm._BatchNorm)
             layer.reset_running_stats()
             varied.add(layer)

@@ -35,7 +35,8 @@ class AdaptConfig(Config):
     batch_size: int = Field(4, ge=1)
     """Frame pairs of one step, over all its parts and processes."""
     accumulate: int = Field(1, ge=1)
-    """Parts that a process's share of the batch is computed in, one after another: less memory, the same step."""
+    """Parts that a process's share of the batch is computed in, one after another, for less memory. Each weighs the
+    same, whatever share of its pixels has a label, and moves the running thresholds: close to the whole one's."""
     learning_rate: float = Field(4e-4, gt=0)
     warm_up: int = Field(50, ge=0)
     """Steps over which the rate rises to ``learning_rate``."""

@@ -58,11 +58,9 @@ def test_labels_are_counted_by_city(city: Path) -> None:
 def test_missing_frames_and_predecessors_are_named(city: Path) -> None:
     folder = city / "leftImg8bit_sequence" / "val"
     (folder / "frankfurt" / "frankfurt_000000_000293_leftImg8bit.png").unlink()
-    (folder / "lindau" / "lindau_000003_000017_leftImg8bit.png").unlink()
     found = by_name(f"cityscapes-seq:{city}")
     assert incomplete(found) == {"frames t-1"}
     assert found["frames t-1"].missing == ("frankfurt_000000_000293_leftImg8bit.png",)
-    assert found["frames t-2"].missing == ("lindau_000003_000017_leftImg8bit.png",)
     (folder / "munster" / "munster_000001_000019_leftImg8bit.png").unlink()
     found = by_name(f"cityscapes-seq:{city}")
     assert incomplete(found) == {"frames", "labels", "frames t-1"}

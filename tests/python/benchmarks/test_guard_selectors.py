@@ -66,7 +66,7 @@ def line(kept: float, benign: bool, best: float = 44.0) -> dict:
 
 def proven(lines: list[dict]) -> tuple[bool | None, list[str]]:
     summary = {guard_selectors.ACTING: guard_selectors.outcome(guard_selectors.ACTING, lines)}
-    return guard_selectors.proof({"runs": lines, "selectors": summary})
+    return guard_selectors.proof({"runs": lines, "of": len(lines), "selectors": summary})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def proven(lines: list[dict]) -> tuple[bool | None, list[str]]:
 )
 def test_the_proof_asks_for_little_loss_and_most_of_the_gain(benign, hostile, holds):
     found, text = proven([line(benign, True)] * 12 + [line(hostile, False)] * 8)
-    assert found is holds and text[0] == "20 runs: 12 benign, 8 hostile"
+    assert found is holds and text[0] == "20 of 20 runs are there: 12 benign, 8 hostile"
     assert f"{hostile - 41:+.2f}" in text[1] and f"{min(hostile, benign) - 42:+.2f}" in text[2]
     assert f"{50 * (benign - 42):.0f} %" in text[3]
 
@@ -128,7 +128,7 @@ def test_tiny_real_runs_are_compared(root, tmp_path, monkeypatch, capsys):
 
     arguments = ["--out", str(runs), "--json", str(results / "guard_selectors.json")]
     assert guard_selectors.main(arguments) == 0
-    assert "1 runs: 1 benign, 0 hostile" in capsys.readouterr().out
+    assert "runs are there: 1 benign, 0 hostile" in capsys.readouterr().out
     found = json.loads((results / "guard_selectors.json").read_text())["results"]
     (run,) = found["runs"]
     measured = json.loads((results / "guard-benign.json").read_text())["results"]["domains"]["tiny-dusk"]["rows"]

@@ -1,4 +1,4 @@
-"""Several processes, and accumulated parts, give the losses of one process with the whole batch."""
+"""Several processes give the losses of one process with the whole batch; accumulated parts come close to them."""
 
 from __future__ import annotations
 
