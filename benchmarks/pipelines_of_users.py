@@ -124,7 +124,7 @@ def openvino_network(bundle: stpl_rt.Bundle, image: Floats, threads: int) -> Net
     request.set_input_tensor(ov.Tensor(image, shared_memory=True))
 
     def run() -> Floats:
-        request.infer()
+        request.infer(share_outputs=True)  # else it copies them
         logits: Floats = request.get_output_tensor().data
         return logits
 
@@ -155,7 +155,7 @@ def openvino_graph(bundle: stpl_rt.Bundle, height: int, width: int, threads: int
 
     def segment(image: Image) -> Image:
         request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
-        request.infer()
+        request.infer(share_outputs=True)
         return np.array(request.get_output_tensor().data[0, 0])
 
     return segment

@@ -1,18 +1,24 @@
-"""Sample + argmax: low-resolution logits to full-size labels, with and without flow, against PyTorch's two calls.
+"""Sample + argmax: low-resolution logits to full-size labels, with and without flow, against PyTorch's own calls.
 
     python benchmarks/runtime_sampling.py
 
 The runtime's time is the stage "sample" of push(), as every result says it: in schedule `every` the plain kernel, on
 propagated frames the displaced one, each straight after what comes before it in a stream (the network, the flow), so
-with cold caches. The logits are those of the compact network with 19 classes at 1024x512: 256x128. PyTorch gets the
-same logits and the same flow: interpolate and argmax, or grid_sample and argmax, the sampling grid made before and not
-timed. Both must give the same labels on nearly all pixels. All in turns within one process.
+with cold caches; the same with the confidence beside the labels. The logits are those of the compact network with 19
+classes at 1024x512: 256x128. Where all four logits around a pixel have the same largest class the displaced kernel
+takes that; how many pixels are not decided so is in the table, and so is the worst case: logits of noise, where hardly
+any is, from Python, the packing of the logits included, which a stream does once a key frame.
+
+PyTorch gets the same logits and the same flow: interpolate and argmax, or grid_sample and argmax (for the confidence:
+softmax and max), the sampling grid made before and not timed. Both must give the same labels on nearly all pixels. All
+in turns within one process.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -42,9 +48,31 @@ def driving_flow() -> Floats:
     return np.stack((-32 * x + 4 * y, -32 * y - 4 * x), axis=2).astype(np.float32)
 
 
-def plain_torch(logits: Floats) -> Labels:
-    large = F.interpolate(torch.from_numpy(logits)[None], (HEIGHT, WIDTH), mode="bilinear", align_corners=False)
-    return large.argmax(1)[0].to(torch.uint8).numpy()
+def enlarged(logits: Floats) -> torch.Tensor:
+    return F.interpolate(torch.from_numpy(logits)[None], (HEIGHT, WIDTH), mode="bilinear", align_corners=False)
+
+
+def displaced(logits: Floats, grid: torch.Tensor) -> torch.Tensor:
+    return F.grid_sample(
+        torch.from_numpy(logits)[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def torch_labels(logits: Floats, grid: torch.Tensor | None, confidence: bool) -> Labels:
+    """The labels; with the confidence it is computed too, as a user would, and thrown away."""
+    values = enlarged(logits) if grid is None else displaced(logits, grid)
+    if not confidence:
+        return values.argmax(1)[0].to(torch.uint8).numpy()
+    probability, label = values.softmax(1).max(1)
+    _ = (255 * probability[0]).round().to(torch.uint8)
+    return label[0].to(torch.uint8).numpy()
+
+
+def undecided(logits: Floats) -> float:
+    """Share of the cells between four logits whose largest class is not the same at all four."""
+    best = logits.argmax(0)
+    corners = (best[:-1, 1:], best[1:, :-1], best[1:, 1:])
+    return 1 - float(np.logical_and.reduce([best[:-1, :-1] == corner for corner in corners]).mean())
 
 
 def sampling_grid(flow: Floats) -> torch.Tensor:
@@ -54,33 +82,26 @@ def sampling_grid(flow: Floats) -> torch.Tensor:
     return torch.from_numpy(grid.astype(np.float32))[None]
 
 
-def displaced_torch(logits: Floats, grid: torch.Tensor) -> Labels:
-    large = F.grid_sample(
-        torch.from_numpy(logits)[None], grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return large.argmax(1)[0].to(torch.uint8).numpy()
-
-
-def with_torch_threads(threads: int, call: Callable[[], Any]) -> float:
-    torch.set_num_threads(threads)
-    return milliseconds(call)
-
-
 def sample_ms(push: Callable[[], stpl_rt.Result]) -> float:
     """What the stage took within the push."""
     return push().timing["sample_ms"]
 
 
+def labels_of(push: Callable[[], stpl_rt.Result]) -> Labels:
+    return push().labels
+
+
 class Streams:
     """The runtime's two cases: every frame a key frame, and every second frame propagated along a given flow."""
 
-    def __init__(self, threads: int, flow: Floats) -> None:
+    def __init__(self, threads: int, flow: Floats, confidence: bool) -> None:
         bundle = random_bundle("compact", (WIDTH, HEIGHT))
         (self.frame,) = street((WIDTH, HEIGHT), 1)
         self.flow = flow
         # A given flow need not fit the frame that is shown again and again: that is no cut.
-        self.every = stpl_rt.Segmenter(bundle, schedule="every", threads=threads, scene_cuts=False)
-        self.second = stpl_rt.Segmenter(bundle, schedule="fixed:2", threads=threads, scene_cuts=False)
+        settings: dict[str, Any] = {"threads": threads, "scene_cuts": False, "confidence": confidence}
+        self.every = stpl_rt.Segmenter(bundle, schedule="every", **settings)
+        self.second = stpl_rt.Segmenter(bundle, schedule="fixed:2", **settings)
 
     def plain(self) -> stpl_rt.Result:
         return self.every.push(self.frame)
@@ -94,41 +115,70 @@ class Streams:
         return result
 
 
-def agreement(streams: Streams, logits: Floats, grid: torch.Tensor) -> dict[str, float]:
-    """Share of the pixels with PyTorch's label; raises where it is another computation."""
-    streams.second.reset()
-    shares = {
-        "without flow": float((streams.plain().labels == plain_torch(logits)).mean()),
-        "with flow": float((streams.displaced().labels == displaced_torch(logits, grid)).mean()),
-    }
-    for case, share in shares.items():
+@dataclass(frozen=True)
+class Case:
+    """One line: the same labels by the runtime, whose milliseconds ``ours`` says, and by PyTorch."""
+
+    name: str
+    ours: Callable[[], float]
+    our_labels: Callable[[], Labels]
+    torchs: Callable[[], Labels]
+    undecided: float | None = None
+
+    def agreement(self) -> float:
+        """Share of the pixels with PyTorch's label. Raises where it is another computation."""
+        share = float((self.our_labels() == self.torchs()).mean())
         if share < LEAST_AGREEMENT:
-            raise RuntimeError(f"{case}: the labels are PyTorch's on {100 * share:.2f} % of the pixels alone")
-    return shares
+            raise RuntimeError(f"{self.name}: the labels are PyTorch's on {100 * share:.2f} % of the pixels alone")
+        return share
+
+
+def cases(threads: int) -> Iterator[Case]:
+    flow = driving_flow()
+    grid = sampling_grid(flow)
+    for confidence in (False, True):
+        streams = Streams(threads, flow, confidence)
+        streams.plain()
+        logits = streams.every.logits()
+        end = ", confidence" if confidence else ""
+        yield Case(
+            f"without flow{end}",
+            partial(sample_ms, streams.plain),
+            partial(labels_of, streams.plain),
+            partial(torch_labels, logits, None, confidence),
+        )
+        yield Case(
+            f"with flow{end}",
+            partial(sample_ms, streams.displaced),
+            partial(labels_of, streams.displaced),
+            partial(torch_labels, logits, grid, confidence),
+            undecided(logits),
+        )
+    noise = np.random.default_rng(0).normal(size=logits.shape).astype(np.float32)
+    call = partial(stpl_rt.sample_argmax, noise, (HEIGHT, WIDTH), flow=flow, threads=threads)
+    yield Case(
+        "with flow, noise",
+        partial(milliseconds, call),
+        call,
+        partial(torch_labels, noise, grid, False),
+        undecided(noise),
+    )
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    streams = {threads: Streams(threads, driving_flow()) for threads in args.threads}
-    first = streams[args.threads[0]]
-    first.plain()
-    logits, grid = first.every.logits(), sampling_grid(first.flow)
-    shares = agreement(first, logits, grid)
-    calls: dict[str, dict[str, Callable[[], float]]] = {"without flow": {}, "with flow": {}}
-    for threads, stream in streams.items():
-        calls["without flow"][f"stpl_rt {threads}"] = partial(sample_ms, stream.plain)
-        calls["with flow"][f"stpl_rt {threads}"] = partial(sample_ms, stream.displaced)
-        plain, displaced = partial(plain_torch, logits), partial(displaced_torch, logits, grid)
-        calls["without flow"][f"PyTorch {threads}"] = partial(with_torch_threads, threads, plain)
-        calls["with flow"][f"PyTorch {threads}"] = partial(with_torch_threads, threads, displaced)
     rows = []
-    for case, measures in calls.items():
-        times = measured_in_turns(measures, args.rounds, args.seconds)
-        for threads in args.threads:
-            ours, torchs = times[f"stpl_rt {threads}"], times[f"PyTorch {threads}"]
-            row = {"case": case, "threads": threads, "ms": median(ours), "pytorch_ms": median(torchs)}
-            rows.append({**row, **ratio(torchs, ours), "agreement": shares[case]})
-    height, width = logits.shape[1:]
-    return {"classes": CLASSES, "logits": size_name((width, height)), "labels": f"{WIDTH}x{HEIGHT}", "rows": rows}
+    for threads in args.threads:
+        for case in cases(threads):
+            torch.set_num_threads(threads)
+            agreement = case.agreement()
+            times = measured_in_turns(
+                {"ours": case.ours, "torch": partial(milliseconds, case.torchs)}, args.rounds, args.seconds
+            )
+            row = {"case": case.name, "threads": threads, "undecided": case.undecided, "agreement": agreement}
+            row |= {"ms": median(times["ours"]), "pytorch_ms": median(times["torch"])}
+            rows.append({**row, **ratio(times["torch"], times["ours"])})
+    logits = size_name((WIDTH // 4, HEIGHT // 4))
+    return {"classes": CLASSES, "logits": logits, "labels": f"{WIDTH}x{HEIGHT}", "rows": rows}
 
 
 def main() -> None:

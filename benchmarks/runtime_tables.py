@@ -18,7 +18,7 @@ TIMES_FASTER = {
     "OpenVINO": Bar(1.5, at_least=True),
     "OpenVINO, tuned": Bar(1.5, at_least=True),
 }
-SAMPLE_MS = {"without flow": Bar(6), "with flow": Bar(8)}
+SAMPLE_MS = {"without flow": Bar(6), "with flow": Bar(8), "with flow, noise": Bar(8)}
 FLOW_TIME, FLOW_ERROR = Bar(1), Bar(1)
 LOST, LOST_ON_FOURTH = Bar(0.6), Bar(1.2)
 PROPAGATED_MS = Bar(4)
@@ -79,11 +79,17 @@ def pipelines(results: Record) -> str:
 def sampling(results: Record) -> str:
     lines = []
     for row in results["rows"]:
-        bar = SAMPLE_MS[row["case"]] if row["threads"] == 1 else None
-        cells = [row["case"], str(row["threads"]), f"{row['ms']:.2f}", *verdict(row["ms"], bar)]
+        bar = SAMPLE_MS.get(row["case"]) if row["threads"] == 1 else None
+        share = row.get("undecided")
+        cells = [row["case"], "" if share is None else f"{100 * share:.0f} %", str(row["threads"])]
+        cells += [f"{row['ms']:.2f}", *verdict(row["ms"], bar)]
         lines.append([*cells, f"{row['pytorch_ms']:.1f}", ranged(row, ".1f"), f"{100 * row['agreement']:.3f} %"])
-    text = f"{results['classes']} classes, {results['logits']} to {results['labels']}: the stage of push() alone."
-    columns = ["", "threads", "ms", *BESIDE, "PyTorch's two calls, ms", "times faster", "same labels"]
+    text = (
+        f"{results['classes']} classes, {results['logits']} to {results['labels']}: the stage of push() alone; of "
+        "noise, the worst case, with the packing of the logits. *Undecided*: where the four logits around a pixel have "
+        "not the same largest class."
+    )
+    columns = ["", "undecided", "threads", "ms", *BESIDE, "PyTorch's calls, ms", "times faster", "same labels"]
     return f"{text}\n\n{table(columns, lines)}"
 
 

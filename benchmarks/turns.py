@@ -14,6 +14,8 @@ Measure = Callable[[], float]
 Rounds = Sequence[float]
 """Of one call: its median milliseconds in each round."""
 
+LEAST_REPEATS = 3
+"""In a turn: of one alone there is no median."""
 SETTLE_SECONDS = 0.01
 """Between two turns: another's threads may still spin."""
 
@@ -32,7 +34,7 @@ def medians_in_turns(calls: Mapping[str, Call], rounds: int, seconds: float) -> 
 def measured_in_turns(measures: Mapping[str, Measure], rounds: int, seconds: float) -> dict[str, list[float]]:
     """For each measure its median in each round.
 
-    In every round each has its turn: it is made for about ``seconds``, and at least once. How often that is, is found
+    In every round each has its turn: it is made for about ``seconds``, and at least thrice. How often that is, is found
     before the first round, which warms up, too. The first one of a turn finds another's data in the caches: it does not
     count.
     """
@@ -55,4 +57,4 @@ def ratio(numerator: Rounds, denominator: Rounds) -> dict[str, float]:
 def _repeats(measure: Measure, seconds: float) -> int:
     measure()
     took = min(milliseconds(measure) for _ in range(2))
-    return max(1, round(1e3 * seconds / max(took, 1e-3)))
+    return max(LEAST_REPEATS, round(1e3 * seconds / max(took, 1e-3)))

@@ -150,4 +150,4 @@ def test_tiny_real_runs_are_compared(root, tmp_path, monkeypatch, capsys):
     assert guard_selectors.main(arguments) == 0
     assert kept.stat().st_mtime_ns == written  # nothing is computed twice
     text = make_tables.guard_selectors(found)
-    assert "| SND |" in text and "Over 1 runs, 1 of them benign" in text
+    assert "| SND |" in text and "Over 1 of 1 runs, 1 of them benign" in text
