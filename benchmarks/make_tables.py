@@ -102,6 +102,32 @@ def step_profile(results: Record) -> str:
     return f"{text}\n\n{table(columns, lines)}"
 
 
+def video_reading(results: Record) -> str:
+    settings = results["settings"]
+    lines = [
+        [
+            name,
+            f"{row['compute_ms']:.0f}",
+            f"{row['step_ms']:.0f}",
+            f"{100 * row['wait_share']:.1f} %",
+            f"{row['before_the_first_step_s']:.1f}",
+        ]
+        for name, row in results["rows"].items()
+    ]
+    columns = [
+        "frames are read",
+        "computing, ms a step",
+        "whole step, ms",
+        "waiting for frames",
+        "before the first step, s",
+    ]
+    text = (
+        f"STPL with the compact network on an H.264 file of {settings['frames']} frames of 1280x720 whose only key "
+        "frame is its first."
+    )
+    return f"{text}\n\n{table(columns, lines)}"
+
+
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "claims": ("What was claimed, and what was measured", tables.claims),
     "rivals": (COMPUTED["rivals"].title, tables.in_full),
@@ -114,6 +140,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     **{name: (COMPUTED[name].title, tables.in_brief) for name in GROUPS["settings"]},
     "calibration": ("Input calibration", calibration),
     "step_profile": ("A step of the adaptation: time, memory, waiting", step_profile),
+    "video_reading": ("Training on a video file", video_reading),
     "runtime_overhead": ("Overhead of push() over the network", runtime.overhead),
     "runtime_pipelines": ("push() against the same pipeline as users write it", runtime.pipelines),
     "runtime_sampling": ("Sample + argmax", runtime.sampling),

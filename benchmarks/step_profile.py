@@ -39,6 +39,7 @@ from stpl.data.batches import PairBatch, PreparedVideo, prefetched
 from stpl.data.class_map import CLASS_SETS
 from stpl.data.randomness import batch_indices
 from stpl.data.specs import open_dataset
+from stpl.data.sweep import Sweep
 from stpl.models.registry import MODELS, architecture, build_model
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.config import AdaptConfig
@@ -62,9 +63,24 @@ BF16_LIMITS = {
 
 
 class Bench:
-    """One method with its data, made ahead as in a run."""
+    """One method with its data, made ahead as in a run.
 
-    def __init__(self, method: str, args: argparse.Namespace, source: Checkpoint, folder: str, steps: int) -> None:
+    Args:
+        args: ``batch_size``, ``device``, ``precision``, ``compile``, ``workers``.
+        folder: data spec of the video.
+        in_order: read the video in stretches of steps, as a run reads a video file.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        args: argparse.Namespace,
+        source: Checkpoint,
+        folder: str,
+        steps: int,
+        cache_megabytes: int = 0,
+        in_order: bool = False,
+    ) -> None:
         self.config = AdaptConfig.model_validate(
             {
                 "method": method,
@@ -75,8 +91,9 @@ class Bench:
                 "workers": args.workers,
             }
         )
-        self.video = PreparedVideo(open_dataset(folder), source.input.spec(), cache_megabytes=0)
+        self.video = PreparedVideo(open_dataset(folder), source.input.spec(), cache_megabytes=cache_megabytes)
         self.adaptation = Adaptation(self.config, source, Processes.start(args.device))
+        self.sweep = Sweep(self.video, self._frames, range(steps)) if in_order else None
         self.batches = prefetched(self._batch, range(steps), args.workers)
         self.waits: list[float] = []
         self.times: list[float] = []
@@ -97,11 +114,19 @@ class Bench:
         self.times.append(time.perf_counter() - start)
 
     def _batch(self, step: int) -> PairBatch:
+        if self.sweep is not None:
+            self.sweep.wait_for(step)
         start = time.thread_time()
-        chosen = batch_indices(len(self.video.pairs), self.config.batch_size, 0, step)
-        batch = self.video.pair_batch([self.video.pairs[i] for i in chosen])
+        batch = self.video.pair_batch(self._indices(step))
         self.making.append(time.thread_time() - start)
         return batch
+
+    def _indices(self, step: int) -> list[int]:
+        chosen = batch_indices(len(self.video.pairs), self.config.batch_size, 0, step)
+        return [self.video.pairs[i] for i in chosen]
+
+    def _frames(self, step: int) -> list[int]:
+        return [frame for index in self._indices(step) for frame in (index - 1, index)]
 
 
 def opened(model: str, arch: str | None, classes: str | None, size: str) -> Checkpoint:

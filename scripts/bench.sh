@@ -8,6 +8,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 jobs=${JOBS:-2}
 
 python benchmarks/step_profile.py
+python benchmarks/video_reading.py
 
 python benchmarks/calibration.py
 python benchmarks/calibration.py --domains rain snow unseen

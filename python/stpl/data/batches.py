@@ -79,6 +79,13 @@ class PreparedVideo:
         self._cache_bytes = 0
         self._cache_limit = cache_megabytes * 2**20
 
+    @property
+    def room(self) -> int:
+        """Frames that fit into the cache, each with its image, luma and flow."""
+        pixels = self.spec.height * self.spec.width
+        image, luma, flow = 3 * 4, 1, 2 * 4
+        return self._cache_limit // (pixels * (image + luma + flow))
+
     def image(self, index: int) -> Tensor:
         """``(3, H, W)`` float32, normalised."""
         return self._cached("image", index, lambda: self._read(index, "image"))

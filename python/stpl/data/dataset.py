@@ -51,6 +51,9 @@ class VideoDataset(ABC):
     fps: float | None = None
     """Frames a second; None where unknown or not the same in all sequences."""
 
+    in_order: bool = False
+    """Whether frames come much cheaper in order: a video file whose key frames are rare."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of frames in all sequences."""

@@ -28,6 +28,7 @@ _BARE_STREAMS = ("h264", "264", "hevc", "h265", "265")
 VIDEO_SUFFIXES = frozenset("." + name for name in _CONTAINERS + _BARE_STREAMS)
 
 _OPEN_FILES = 4  # decoders kept open at once; each holds a file handle and reference pictures
+_RARE_KEYS = 4  # frames from one key frame to the next from which a frame at random costs more than in order
 _RECENT_FRAMES = 8  # a pair asks for t and t-1, and t-1 was just decoded on the way to t
 # Decoders of the parent process and frames from their pools, never to be freed here: see VideoFile._guard.
 _inherited: list[tuple[Decoder | None, OrderedDict[int, VideoFrame]]] = []
@@ -167,6 +168,7 @@ class VideoFileDataset(VideoDataset):
         self._ends = list(itertools.accumulate(video.index.count for video in self._videos))
         rates = {video.fps for video in self._videos}
         self.fps = rates.pop() if len(rates) == 1 else None
+        self.in_order = sum(len(video.index.keys) for video in self._videos) * _RARE_KEYS < self._ends[-1]
         self._in_use: OrderedDict[int, None] = OrderedDict()  # numbers of the videos with open decoders, oldest first
 
     def __len__(self) -> int:

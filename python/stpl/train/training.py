@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.profiler import record_function
 
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
 from stpl.data.randomness import batch_indices, random_others, sample_generator, seed_step
+from stpl.data.sweep import Sweep
 from stpl.errors import UserError
 from stpl.method.augment import PairAugmentation
 from stpl.method.batch_norm import batch_norm_layers
@@ -56,6 +58,7 @@ class Training:
         self.resume_file = out / RESUME_FILE
         self.processes = processes or Processes.start(config.device)
         self.places = self.processes.places(config.batch_size, config.accumulate)
+        self._sweep: Sweep | None = None
         torch.manual_seed(config.seed)
         self.adaptation = Adaptation(config, start_from, self.processes)
         parts = {"scaler": self.adaptation.scaler}
@@ -77,6 +80,12 @@ class Training:
                 self.guarding.begin()
             self._save(0)  # whatever happens from here on, --resume has something to go on with
         steps = range(start, self.config.steps)
+        with ExitStack() as stack:
+            if self.video.dataset.in_order:
+                self._sweep = stack.enter_context(Sweep(self.video, self._frames, steps))
+            return self._train(steps, on_snapshot)
+
+    def _train(self, steps: range, on_snapshot: OnSnapshot | None) -> Checkpoint:
         made = (batch for _, batch in prefetched(self._batch, steps, self.config.workers))
         device = self.processes.device
         batches = on_device(made, device, channels_last=self.config.channels_last)
@@ -130,15 +139,27 @@ class Training:
 
     def _batch(self, step: int) -> list[PairBatch]:
         """This process's share of a step's batch, in the parts that it is computed in."""
-        chosen = batch_indices(len(self.video.pairs), self.config.batch_size, self.config.seed, step)
-        parts = [self._pairs(step, [self.video.pairs[chosen[i]] for i in places], places) for places in self.places]
+        if self._sweep is not None:
+            self._sweep.wait_for(step)
+        parts = [self.video.pair_batch(indices, others) for indices, others in self._pairs(step)]
         return [part.pinned() for part in parts] if self.processes.device.type == "cuda" else parts
 
-    def _pairs(self, step: int, indices: Sequence[int], places: Sequence[int]) -> PairBatch:
-        if self.config.past == "previous":
-            return self.video.pair_batch(indices)
-        others = random_others(len(self.video.dataset), indices, places, self.config.seed, step)
-        return self.video.pair_batch(indices, others)
+    def _pairs(self, step: int) -> Iterator[tuple[list[int], list[int] | None]]:
+        """Of each part the frames, and those that stand in for their predecessors."""
+        chosen = batch_indices(len(self.video.pairs), self.config.batch_size, self.config.seed, step)
+        for places in self.places:
+            indices = [self.video.pairs[chosen[i]] for i in places]
+            others = None
+            if self.config.past == "random":
+                others = random_others(len(self.video.dataset), indices, places, self.config.seed, step)
+            yield indices, others
+
+    def _frames(self, step: int) -> Iterator[int]:
+        """All frames that a step's batch is made of."""
+        for indices, others in self._pairs(step):
+            yield from indices
+            before = [self.video.dataset.previous(index) for index in indices] if others is None else others
+            yield from (index for index in before if index is not None)
 
     def _save(self, step: int) -> None:
         self.state.save(self.resume_file, step)

@@ -18,6 +18,7 @@ from stpl.config import load_config
 from stpl.data.classes import IGNORE_ID, ClassSet
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
+from stpl.data.sweep import Sweep
 from stpl.errors import UserError
 from stpl.method.calibration import CalibrationConfig
 from stpl.method.guard import GuardConfig
@@ -376,3 +377,20 @@ def test_fine_tuning_refuses_data_of_other_classes(source, tmp_path):
     other = replace(source, classes=ClassSet(names, source.classes.colors))
     with pytest.raises(UserError, match=r"expected the classes of the model to start from \(stone"):
         train_source(SOURCE, open_dataset(DAY), tmp_path, initial=other)
+
+
+@pytest.mark.parametrize("past", ["previous", "random"])
+def test_reading_a_video_in_order_changes_no_weight(past, source, dusk, tmp_path, monkeypatch):
+    class InOrder(InMemory):
+        in_order = True
+
+    swept = []
+    monkeypatch.setattr(Sweep, "STRETCHES", 10**9)  # every step is a stretch
+    monkeypatch.setattr(
+        Sweep, "_sweep", lambda self, number, sweep=Sweep._sweep: (swept.append(number), sweep(self, number))
+    )
+    config = ADAPT.model_copy(update={"past": past})
+    plain = adapt(config, source, dusk, tmp_path / "plain")
+    assert swept == []
+    assert same_weights(plain, adapt(config, source, InOrder(open_dataset(DUSK)), tmp_path / "swept"))
+    assert swept[: config.steps] == list(range(config.steps))
