@@ -341,6 +341,8 @@ def test_a_stream_that_would_wait_for_itself_is_refused(test_bundle: Path, movin
         with pytest.raises(ValueError, match="expected 0 to 1"):
             next(segmenter.stream(moving_picture, ahead=ahead))
     assert len(list(segmenter.stream(moving_picture, ahead=1))) == len(moving_picture)
+    shortest = stpl_rt.Segmenter(test_bundle, threads=1, queue=1)
+    assert len(list(shortest.stream(moving_picture))) == len(moving_picture)  # by default it does not
 
 
 def test_a_stream_that_is_left_can_go_on(test_bundle: Path, moving_picture: Pixels) -> None:
