@@ -379,6 +379,25 @@ TEST(Queue, IsWaitedForAsLongAsPatienceLasts) {
   EXPECT_EQ(segmenter.collect().frame_index, 1U);
 }
 
+// Of the second the nanoseconds come out positive where they overflow: a wait of centuries.
+TEST(Queue, PatienceOfLessThanNothingIsNone) {
+  SegmenterOptions options = with("every");
+  options.queue = 1;
+  Segmenter segmenter(made_bundle("coarse"), options);
+  const Picture picture = textured_picture(320, 192);
+  segmenter.submit(picture.frame());
+  std::thread rescue([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    (void)segmenter.collect();
+  });
+  for (const std::int64_t patience :
+       {std::numeric_limits<std::int64_t>::min(), std::int64_t{-13835058055283}}) {
+    EXPECT_FALSE(segmenter.try_submit(picture.frame(), {}, nullptr, std::chrono::milliseconds(patience)));
+  }
+  rescue.join();
+  EXPECT_EQ(segmenter.pending(), 0U);
+}
+
 TEST(Queue, PushIsRefusedWhileFramesAreOnTheirWay) {
   Segmenter segmenter(made_bundle("coarse"), with("every"));
   const Picture picture = textured_picture(320, 192);
