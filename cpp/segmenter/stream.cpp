@@ -203,10 +203,17 @@ void Stream::start_network(const Frame& frame, Timing& timing) {
   engine_->start();
 }
 
-// A network that runs in the background cannot be stopped: it is waited for, and what it says is not used.
+// What a late network says is of no use any more, and the next run must not queue behind it.
 void Stream::drop_pending() {
+  if (policy_.is_pending()) engine_->cancel();
   wait();
   policy_.drop_pending();
+}
+
+// The late network is waited for by the next frame.
+void Stream::reset() noexcept {
+  if (policy_.is_pending()) engine_->cancel();
+  policy_.reset();
 }
 
 void Stream::wait() noexcept {

@@ -535,3 +535,25 @@ for _ in range(4):
     assert all(event["dur"] > 0 and event["ph"] == "X" for event in pushes)
     assert [event["ts"] for event in pushes] == sorted(event["ts"] for event in pushes)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_trace_shows_when_a_late_network_ran(coarse_bundle: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+import numpy as np, stpl_rt
+segmenter = stpl_rt.Segmenter(sys.argv[1], schedule="fixed:3", key_lag=2, threads=1, scene_cuts=False)
+for _ in range(7):
+    segmenter(np.zeros((48, 64, 3), np.uint8))
+segmenter.wait()
+"""
+    file = tmp_path / "trace.json"
+    environment = {**os.environ, "STPL_RT_TRACE": str(file)}
+    subprocess.run([sys.executable, "-c", script, str(coarse_bundle)], env=environment, timeout=60, check=True)
+    events = json.loads(file.read_text())["traceEvents"]
+    late = [event for event in events if event["name"] == "network in the background"]
+    starts = [event for event in events if event["name"] == "start the network"]
+    assert len(late) == len(starts) == 2  # of frames 3 and 6; that of frame 0 was waited for
+    pusher = next(event["tid"] for event in events if event["name"] == "push")
+    for run, start in zip(late, starts, strict=True):
+        assert run["tid"] != pusher
+        assert start["ts"] <= run["ts"] <= start["ts"] + start["dur"] and run["dur"] > 0
