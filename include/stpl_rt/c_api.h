@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-/* Grows with every incompatible change of this file. Between two, functions may come, values of enums, and
+/* Grows with every incompatible change of this file. Within one, functions may come, values of enums, and
  * fields at the end of stpl_options, which says its size; no other struct changes. */
 #define STPL_C_API_VERSION 4
 

@@ -260,6 +260,19 @@ TEST(Timestamps, AGapIsAnsweredByAKeyFrame) {
                                              KeyReason::gap}));
 }
 
+// One frame that is missing is bridged by the flow; two are a gap.
+TEST(Timestamps, TwoMissingFramesAreAGapAndOneIsNot) {
+  for (const int missing : {0, 1, 2, 3}) {
+    Segmenter segmenter(made_bundle("coarse"), with("fixed:50"));
+    const Picture picture = textured_picture(320, 192);
+    for (int t = 0; t < 4; ++t) (void)segmenter.push(picture.frame(), {.timestamp = t / 30.0, .flow = {}});
+    const double next = (4 + missing) / 30.0;
+    EXPECT_EQ(segmenter.push(picture.frame(), {.timestamp = next, .flow = {}}).key_reason,
+              missing < 2 ? KeyReason::none : KeyReason::gap)
+        << missing;
+  }
+}
+
 // 30 Hz with a standard deviation of 8 ms, a frame that is late, and one with the time of the one before.
 TEST(Timestamps, JitterIsNoGap) {
   Segmenter segmenter(made_bundle("coarse"), with("fixed:1000"));
