@@ -505,6 +505,33 @@ segmenter(frame)
     assert done.returncode == 0, done.stderr
 
 
+def test_a_forked_child_may_make_its_own(coarse_bundle: Path) -> None:
+    """Of the folder and of the parent's bundle, also while the parent's network is late and frames are in its queue."""
+    script = """
+import os, sys
+import numpy as np, stpl_rt
+options = dict(threads=2, schedule="fixed:3", key_lag=1)
+frames = np.random.default_rng(0).integers(0, 255, (5, 240, 320, 3), dtype=np.uint8)
+segmenter = stpl_rt.Segmenter(sys.argv[1], **options)
+expected = [segmenter(frame).labels for frame in frames]
+segmenter.submit(frames[0])
+
+def says_the_same(own):
+    return all(np.array_equal(own(frame).labels, labels) for frame, labels in zip(frames, expected, strict=True))
+
+child = os.fork()
+if child == 0:
+    of_folder = says_the_same(stpl_rt.Segmenter(sys.argv[1], **options))
+    of_bundle = says_the_same(stpl_rt.Segmenter(segmenter.bundle, **options))
+    sys.exit(7 if of_folder and of_bundle else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+segmenter.collect()
+"""
+    command = [sys.executable, "-c", script, str(coarse_bundle)]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_interpreter_may_end_with_frames_under_way(test_bundle: Path) -> None:
     script = """
 import sys
