@@ -170,6 +170,14 @@ class Lent {
 struct Stream {
   template <class Source>
   Stream(const Source& bundle, const SegmenterOptions& options) : segmenter(bundle, options) {}
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  // The Segmenter waits for the frame in hand and for a late network; other Python threads do not. What was
+  // lent is Python's and goes under its lock.
+  ~Stream() {
+    const GilReleased released;
+    const Segmenter last(std::move(segmenter));
+  }
 
   Lent lent;
   Segmenter segmenter;

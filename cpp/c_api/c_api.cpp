@@ -2,20 +2,36 @@
 #include <stpl_rt/stpl_rt.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+struct stpl_network {
+  const stpl_rt::NetworkSpec* spec;
+};
+
 struct stpl_bundle {
   explicit stpl_bundle(stpl_rt::Bundle opened)
-      : bundle(std::move(opened)), schedule(bundle.default_schedule.to_string()) {}
+      : bundle(std::move(opened)), schedule(bundle.default_schedule.to_string()) {
+    networks.push_back({&bundle.segment});
+    for (const auto* each : {&bundle.fuse, &bundle.update}) {
+      if (*each) networks.push_back({&**each});
+    }
+  }
+  stpl_bundle(const stpl_bundle&) = delete;
+  stpl_bundle& operator=(const stpl_bundle&) = delete;
 
   const stpl_rt::Bundle bundle;
   const std::string schedule;
+  std::vector<stpl_network> networks;  // of the bundle
 };
 
 struct stpl_segmenter {
@@ -155,8 +171,45 @@ stpl_rt::FrameInfo to_info(const stpl_frame_info* info) {
   return out;
 }
 
+static_assert(static_cast<int>(stpl_rt::ColorOrder::rgb) == STPL_ORDER_RGB &&
+              static_cast<int>(stpl_rt::ColorOrder::bgr) == STPL_ORDER_BGR);
+static_assert(static_cast<int>(stpl_rt::ResizeMode::stretch) == STPL_STRETCH &&
+              static_cast<int>(stpl_rt::ResizeMode::letterbox) == STPL_LETTERBOX);
+static_assert(static_cast<int>(stpl_rt::ResizeFilter::bilinear) == STPL_BILINEAR &&
+              static_cast<int>(stpl_rt::ResizeFilter::area) == STPL_AREA);
+static_assert(static_cast<int>(stpl_rt::Schedule::Kind::every) == STPL_SCHEDULE_EVERY &&
+              static_cast<int>(stpl_rt::Schedule::Kind::fixed) == STPL_SCHEDULE_FIXED &&
+              static_cast<int>(stpl_rt::Schedule::Kind::adaptive) == STPL_SCHEDULE_ADAPTIVE);
+
+// The struct as STPL_C_API_VERSION 4 began with it. What is added must mean with 0 what was without it.
+constexpr std::size_t kFirstOptions = offsetof(stpl_options, trust_engines) + sizeof(int);
+// More is no size, but memory that nobody has set.
+constexpr std::size_t kMostOptions = 4096;
+static_assert(sizeof(stpl_options) == kFirstOptions, "padding at the end would hide a field that is added");
+
+// The caller's options as far as the caller knows them, and the defaults for the rest.
+stpl_options known_options(const stpl_options* given) {
+  stpl_options options = stpl_default_options();
+  if (given == nullptr) return options;
+  const std::size_t size = given->struct_size;
+  if (size < kFirstOptions || size > kMostOptions) {
+    throw Error(ErrorCode::invalid_argument,
+                "options: expected a struct_size from " + std::to_string(kFirstOptions) + " to " +
+                    std::to_string(kMostOptions) + ", found " + std::to_string(size) +
+                    "; begin with stpl_default_options()");
+  }
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(given);
+  if (size > sizeof(options) &&
+      std::any_of(bytes + sizeof(options), bytes + size, [](auto b) { return b != 0; })) {
+    throw Error(ErrorCode::unsupported, std::string("options: expected those of stpl_rt ") + STPL_RT_VERSION +
+                                            ", found one set that is newer; use the library of the header");
+  }
+  std::memcpy(&options, given, std::min(size, sizeof(options)));
+  return options;
+}
+
 stpl_rt::SegmenterOptions to_options(const stpl_options* given) {
-  const stpl_options options = given != nullptr ? *given : stpl_default_options();
+  const stpl_options options = known_options(given);
   stpl_rt::SegmenterOptions out;
   if (options.device != nullptr) out.device = options.device;
   if (options.schedule != nullptr) out.schedule = stpl_rt::Schedule::parse(options.schedule);
@@ -187,6 +240,41 @@ const stpl_rt::ClassInfo* find_class(const stpl_bundle* bundle, int class_id) {
   return index < bundle->bundle.classes.size() ? &bundle->bundle.classes[index] : nullptr;
 }
 
+const stpl_rt::TensorSpec* find_tensor(const std::vector<stpl_rt::TensorSpec>& all, int index) {
+  return index >= 0 && static_cast<std::size_t>(index) < all.size() ? &all[static_cast<std::size_t>(index)]
+                                                                    : nullptr;
+}
+stpl_tensor to_tensor(const stpl_rt::TensorSpec* spec) {
+  if (spec == nullptr) return {};
+  return {spec->name.c_str(), spec->type.c_str(), spec->shape.data(), static_cast<int>(spec->shape.size())};
+}
+const stpl_rt::PlanSpec* find_plan(const stpl_network* network, int index) {
+  if (network == nullptr || index < 0) return nullptr;
+  const auto& plans = network->spec->plans;
+  return static_cast<std::size_t>(index) < plans.size() ? &plans[static_cast<std::size_t>(index)] : nullptr;
+}
+
+// Of a result, from the host's memory or the GPU's.
+stpl_status copy_map(const char* name, const stpl_rt::ByteMap& host, const stpl_rt::DeviceMap& device,
+                     std::uint8_t* out, std::size_t count) {
+  (void)required(out, "out");
+  if (host.empty() && device.empty()) {
+    throw Error(ErrorCode::invalid_argument, std::string(name) + ": expected a result with it, found none");
+  }
+  const std::size_t size = std::max(host.size(), device.size());
+  if (count < size) {
+    throw Error(ErrorCode::invalid_argument, std::string(name) + ": expected room for " +
+                                                 std::to_string(size) + " bytes, found " +
+                                                 std::to_string(count));
+  }
+  if (host.empty()) {
+    device.copy_to(out);
+  } else {
+    std::copy_n(host.data(), size, out);
+  }
+  return STPL_OK;
+}
+
 // Called once with the last reference, whatever becomes of the frame.
 std::shared_ptr<const void> make_owner(void (*release)(void*), void* context) {
   if (release == nullptr) return nullptr;
@@ -194,15 +282,17 @@ std::shared_ptr<const void> make_owner(void (*release)(void*), void* context) {
   return {static_cast<const void*>(&pixels), [release, context](const void*) { release(context); }};
 }
 
+// No patience: as long as it takes.
 stpl_status submit(stpl_segmenter* segmenter, const stpl_frame* frame, const stpl_frame_info* info,
-                   void (*release)(void*), void* context, bool wait) noexcept {
+                   void (*release)(void*), void* context,
+                   std::optional<std::chrono::milliseconds> patience) noexcept {
   return guarded([&] {
     const std::shared_ptr<const void> owner = make_owner(release, context);
     stpl_rt::Segmenter& to = required(segmenter, "segmenter").segmenter;
     const stpl_rt::Frame pixels = to_frame(required(frame, "frame"));
-    if (wait) {
+    if (!patience) {
       to.submit(pixels, to_info(info), owner);
-    } else if (!to.try_submit(pixels, to_info(info), owner)) {
+    } else if (!to.try_submit(pixels, to_info(info), owner, *patience)) {
       return fail(STPL_QUEUE_FULL, "submit: the queue is full; collect results first");
     }
     return STPL_OK;
@@ -282,6 +372,30 @@ stpl_status stpl_bundle_class_color(const stpl_bundle* bundle, int class_id, uin
     return STPL_OK;
   });
 }
+const char* stpl_bundle_directory(const stpl_bundle* bundle) {
+  return bundle != nullptr ? bundle->bundle.directory.c_str() : nullptr;
+}
+int stpl_bundle_schema_version(const stpl_bundle* bundle) {
+  return bundle != nullptr ? bundle->bundle.schema_version : 0;
+}
+stpl_color_order stpl_bundle_input_color_order(const stpl_bundle* bundle) {
+  return bundle != nullptr ? static_cast<stpl_color_order>(bundle->bundle.input.color_order) : STPL_ORDER_RGB;
+}
+const float* stpl_bundle_input_mean(const stpl_bundle* bundle) {
+  return bundle != nullptr ? bundle->bundle.input.mean.data() : nullptr;
+}
+const float* stpl_bundle_input_std(const stpl_bundle* bundle) {
+  return bundle != nullptr ? bundle->bundle.input.std.data() : nullptr;
+}
+const uint8_t* stpl_bundle_input_lut(const stpl_bundle* bundle) {
+  return bundle != nullptr && bundle->bundle.input.lut ? bundle->bundle.input.lut->front().data() : nullptr;
+}
+stpl_resize_mode stpl_bundle_input_resize(const stpl_bundle* bundle) {
+  return bundle != nullptr ? static_cast<stpl_resize_mode>(bundle->bundle.input.resize) : STPL_STRETCH;
+}
+stpl_resize_filter stpl_bundle_input_filter(const stpl_bundle* bundle) {
+  return bundle != nullptr ? static_cast<stpl_resize_filter>(bundle->bundle.input.filter) : STPL_BILINEAR;
+}
 int stpl_bundle_input_width(const stpl_bundle* bundle) {
   return bundle != nullptr ? bundle->bundle.input.width : 0;
 }
@@ -313,9 +427,56 @@ const char* stpl_bundle_provenance(const stpl_bundle* bundle) {
   return bundle != nullptr ? bundle->bundle.provenance_json.c_str() : nullptr;
 }
 
-stpl_options stpl_default_options(void) {
+const stpl_network* stpl_bundle_network(const stpl_bundle* bundle, const char* name) {
+  if (bundle == nullptr || name == nullptr) return nullptr;
+  const auto found = std::ranges::find_if(
+      bundle->networks, [&](const stpl_network& each) { return each.spec->name == std::string_view(name); });
+  return found != bundle->networks.end() ? &*found : nullptr;
+}
+const char* stpl_network_file(const stpl_network* network) {
+  return network != nullptr ? network->spec->file.c_str() : nullptr;
+}
+const char* stpl_network_sha256(const stpl_network* network) {
+  return network != nullptr ? network->spec->sha256.c_str() : nullptr;
+}
+int stpl_network_inputs(const stpl_network* network) {
+  return network != nullptr ? static_cast<int>(network->spec->inputs.size()) : 0;
+}
+int stpl_network_outputs(const stpl_network* network) {
+  return network != nullptr ? static_cast<int>(network->spec->outputs.size()) : 0;
+}
+stpl_tensor stpl_network_input(const stpl_network* network, int index) {
+  return network != nullptr ? to_tensor(find_tensor(network->spec->inputs, index)) : stpl_tensor{};
+}
+stpl_tensor stpl_network_output(const stpl_network* network, int index) {
+  return network != nullptr ? to_tensor(find_tensor(network->spec->outputs, index)) : stpl_tensor{};
+}
+int stpl_network_plans(const stpl_network* network) {
+  return network != nullptr ? static_cast<int>(network->spec->plans.size()) : 0;
+}
+const char* stpl_network_plan_file(const stpl_network* network, int index) {
+  const stpl_rt::PlanSpec* const found = find_plan(network, index);
+  return found != nullptr ? found->file.c_str() : nullptr;
+}
+const char* stpl_network_plan_sha256(const stpl_network* network, int index) {
+  const stpl_rt::PlanSpec* const found = find_plan(network, index);
+  return found != nullptr ? found->sha256.c_str() : nullptr;
+}
+
+stpl_status stpl_schedule_parse(const char* text, stpl_schedule* out) {
+  return guarded([&] {
+    stpl_schedule& place = required(out, "out");
+    const stpl_rt::Schedule schedule = stpl_rt::Schedule::parse(&required(text, "text"));
+    place = {static_cast<stpl_schedule_kind>(schedule.kind()), schedule.interval(), schedule.drift()};
+    return STPL_OK;
+  });
+}
+
+void stpl_options_init(stpl_options* given, size_t struct_size) {
+  if (given == nullptr) return;
   const stpl_rt::SegmenterOptions defaults;
   stpl_options options = {};
+  options.struct_size = struct_size;
   options.device = "cpu";
   options.precision = "f32";
   options.threads = defaults.threads;
@@ -330,7 +491,10 @@ stpl_options stpl_default_options(void) {
   options.cuda_stream = defaults.cuda_stream;
   options.build_engines = defaults.build_engines ? 1 : 0;
   options.trust_engines = defaults.trust_engines ? 1 : 0;
-  return options;
+  auto* const bytes = reinterpret_cast<unsigned char*>(given);
+  const std::size_t known = std::min(struct_size, sizeof(options));
+  std::memcpy(bytes, &options, known);
+  std::memset(bytes + known, 0, struct_size - known);
 }
 
 stpl_status stpl_segmenter_open(const char* bundle_directory, const stpl_options* options,
@@ -393,11 +557,16 @@ stpl_status stpl_segmenter_reset(stpl_segmenter* segmenter) {
 }
 stpl_status stpl_segmenter_submit(stpl_segmenter* segmenter, const stpl_frame* frame,
                                   const stpl_frame_info* info, void (*release)(void*), void* context) {
-  return submit(segmenter, frame, info, release, context, true);
+  return submit(segmenter, frame, info, release, context, std::nullopt);
 }
 stpl_status stpl_segmenter_try_submit(stpl_segmenter* segmenter, const stpl_frame* frame,
                                       const stpl_frame_info* info, void (*release)(void*), void* context) {
-  return submit(segmenter, frame, info, release, context, false);
+  return submit(segmenter, frame, info, release, context, std::chrono::milliseconds(0));
+}
+stpl_status stpl_segmenter_try_submit_for(stpl_segmenter* segmenter, const stpl_frame* frame,
+                                          const stpl_frame_info* info, void (*release)(void*), void* context,
+                                          int64_t patience_ms) {
+  return submit(segmenter, frame, info, release, context, std::chrono::milliseconds(patience_ms));
 }
 stpl_status stpl_segmenter_collect(stpl_segmenter* segmenter, stpl_result** out) {
   return guarded([&] {
@@ -451,6 +620,13 @@ const char* stpl_key_reason_name(stpl_key_reason reason) {
   return "unknown";
 }
 void stpl_result_free(stpl_result* result) { delete result; }
+stpl_status stpl_result_share(const stpl_result* result, stpl_result** out) {
+  return guarded([&] {
+    stpl_result*& place = required(out, "out");
+    place = new stpl_result(required(result, "result"));
+    return STPL_OK;
+  });
+}
 stpl_map stpl_result_labels(const stpl_result* result) {
   return result != nullptr ? to_map(result->result.labels) : stpl_map{};
 }
@@ -479,6 +655,43 @@ stpl_status stpl_result_read_on(const stpl_result* result, void* reader) {
       map->read_on(reader);
     }
     return STPL_OK;
+  });
+}
+stpl_status stpl_result_precede(const stpl_result* result, void* reader) {
+  return guarded([&] {
+    const stpl_rt::Result& of = required(result, "result").result;
+    for (const stpl_rt::DeviceMap* map : {&of.device_labels, &of.device_confidence}) {
+      if (!map->empty()) map->precede(reader);
+    }
+    return STPL_OK;
+  });
+}
+stpl_status stpl_result_is_ready(const stpl_result* result, int* out) {
+  return guarded([&] {
+    int& place = required(out, "out");
+    const stpl_rt::DeviceMap& labels = required(result, "result").result.device_labels;
+    place = labels.empty() || labels.is_ready() ? 1 : 0;
+    return STPL_OK;
+  });
+}
+int stpl_result_device(const stpl_result* result) {
+  const bool has_labels = result != nullptr && !result->result.device_labels.empty();
+  return has_labels ? result->result.device_labels.device() : -1;
+}
+void* stpl_result_stream(const stpl_result* result) {
+  const bool has_labels = result != nullptr && !result->result.device_labels.empty();
+  return has_labels ? result->result.device_labels.stream() : nullptr;
+}
+stpl_status stpl_result_copy_labels(const stpl_result* result, uint8_t* out, size_t count) {
+  return guarded([&] {
+    const stpl_rt::Result& of = required(result, "result").result;
+    return copy_map("labels", of.labels, of.device_labels, out, count);
+  });
+}
+stpl_status stpl_result_copy_confidence(const stpl_result* result, uint8_t* out, size_t count) {
+  return guarded([&] {
+    const stpl_rt::Result& of = required(result, "result").result;
+    return copy_map("confidence", of.confidence, of.device_confidence, out, count);
   });
 }
 int stpl_result_is_key(const stpl_result* result) { return result != nullptr && result->result.is_key; }

@@ -51,8 +51,8 @@ bool operator==(const ByteMap& a, const ByteMap& b) noexcept {
          (a.block_ == b.block_ || std::ranges::equal(a.bytes(), b.bytes()));
 }
 
-BytePool::BytePool()
-    : BytePool([]() -> std::unique_ptr<ByteBlock> { return std::make_unique<HostBlock>(); }) {}
+BytePool::BytePool(std::size_t most)
+    : BytePool([]() -> std::unique_ptr<ByteBlock> { return std::make_unique<HostBlock>(); }, most) {}
 BytePool::~BytePool() {
   for (ByteBlock* block : blocks_) let_go(block);
 }
@@ -67,8 +67,8 @@ ByteMap BytePool::take(int width, int height) {
   }
   auto block = make_();
   block->reserve(size);
-  if (blocks_.size() < kMostBlocks) {
-    blocks_.reserve(kMostBlocks);
+  if (blocks_.size() < most_) {
+    blocks_.reserve(most_);
     blocks_.push_back(block.get());
     hold(block.get());
   }

@@ -29,8 +29,9 @@ class BytePool {
  public:
   using Make = std::unique_ptr<ByteBlock> (*)();
 
-  BytePool();  // of ordinary memory
-  explicit BytePool(Make make) : make_(make) {}
+  // Of ordinary memory. Maps beyond `most` that are held at a time are freed, not pooled.
+  explicit BytePool(std::size_t most);
+  explicit BytePool(Make make, std::size_t most = 64) : make_(make), most_(most) {}
   ~BytePool();
   BytePool(BytePool&&) = delete;
   BytePool(const BytePool&) = delete;
@@ -42,9 +43,8 @@ class BytePool {
   static std::uint8_t* writable(const ByteMap& map) noexcept;
 
  private:
-  // Maps that somebody keeps beyond these are freed, not pooled.
-  static constexpr std::size_t kMostBlocks = 64;
   const Make make_;
+  const std::size_t most_;
   std::vector<ByteBlock*> blocks_;
 };
 

@@ -117,7 +117,9 @@ void ThreadPool::run(const Job& job) {
     }
     wake_.notify_all();
   }
-  while (run_one_piece()) {
+  if (takers_.load(std::memory_order_relaxed) != Takers::workers) {
+    while (run_one_piece()) {
+    }
   }
   wait_for_pieces();
   std::exception_ptr failure;
@@ -128,7 +130,7 @@ void ThreadPool::run(const Job& job) {
 
 bool ThreadPool::has_work() const noexcept {
   const std::uint64_t ticket = ticket_.load();
-  return next_piece(ticket) < pieces_of(ticket);
+  return next_piece(ticket) < pieces_of(ticket) && takers_.load(std::memory_order_relaxed) != Takers::caller;
 }
 
 bool ThreadPool::run_one_piece() noexcept {
@@ -175,7 +177,7 @@ void ThreadPool::work() {
       wake_.wait(lock, wanted);
       --sleeping_workers_;
     }
-    while (run_one_piece()) {
+    while (has_work() && run_one_piece()) {
     }
   }
 }

@@ -26,6 +26,11 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  // For tests, between calls: who takes the pieces of all pools' loops. Which thread takes one is chance, and
+  // so is whose scratch memory grows.
+  enum class Takers { all, caller, workers };
+  static void let_take(Takers takers) noexcept { takers_.store(takers); }
+
   [[nodiscard]] int size() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls body(begin, end) on contiguous pieces that cover [0, count) once, each but the last of at least
@@ -60,6 +65,8 @@ class ThreadPool {
   void wait_for_pieces();
   void work();
   [[nodiscard]] bool has_work() const noexcept;
+
+  static inline std::atomic<Takers> takers_{Takers::all};
 
   Job job_;
   // Which job (upper 32 bits), its number of pieces, the next piece to take: a piece is claimed by one

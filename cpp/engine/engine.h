@@ -28,9 +28,12 @@ class Engine {
   // Error(engine); the content of the output is then undefined.
   virtual std::span<const float> infer() = 0;
   // The same in the background: after start() nothing is written until wait() has returned the output. Each
-  // throws Error(engine). The destructor waits.
+  // throws Error(engine). The destructor waits, for no longer than it must.
   virtual void start() = 0;
   virtual std::span<const float> wait() = 0;
+  // What was started is of no use any more: it ends as soon as the engine can end it, and wait(), which is to
+  // be called all the same, may throw Error(engine). For an engine that cannot end a run, nothing.
+  virtual void cancel() noexcept {}
 
  protected:
   Engine() = default;

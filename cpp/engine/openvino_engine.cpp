@@ -1,10 +1,13 @@
 #include <stpl_rt/error.h>
 
+#include <chrono>
+#include <exception>
 #include <map>
 #include <openvino/openvino.hpp>
 #include <utility>
 #include <vector>
 
+#include "core/trace.h"
 #include "engine/engine.h"
 #include "engine/tensor_limit.h"
 #include "text/printable.h"
@@ -137,9 +140,15 @@ class OpenVinoEngine final : public Engine {
       inputs_.push_back(request_.get_input_tensor(i));
     }
     output_ = request_.get_output_tensor();
+    if (Trace::enabled()) {  // by the thread that ran it, before wait() returns
+      request_.set_callback([this](const std::exception_ptr&) {
+        Trace::add("network in the background", started_, std::chrono::steady_clock::now());
+      });
+    }
   }
   ~OpenVinoEngine() override {
     if (!running_) return;
+    cancel();
     try {
       request_.wait();
     } catch (...) {  // NOLINT(bugprone-empty-catch): what it said is not wanted any more
@@ -155,6 +164,7 @@ class OpenVinoEngine final : public Engine {
     return output();
   }
   void start() override {
+    started_ = std::chrono::steady_clock::now();
     guarded("starting the network", [&] { request_.start_async(); });
     running_ = true;
   }
@@ -162,6 +172,12 @@ class OpenVinoEngine final : public Engine {
     running_ = false;
     guarded("running the network", [&] { request_.wait(); });
     return output();
+  }
+  void cancel() noexcept override {
+    try {
+      request_.cancel();
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): then it runs to its end
+    }
   }
 
  private:
@@ -172,6 +188,7 @@ class OpenVinoEngine final : public Engine {
   std::vector<ov::Tensor> inputs_;
   ov::Tensor output_;
   bool running_ = false;
+  Trace::Time started_;
 };
 
 class OpenVinoNetwork final : public CompiledNetwork {

@@ -1,9 +1,9 @@
 #include "ops/compose.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <string>
 
+#include "ops/frame_rows.h"
 #include "ops/geometry.h"
 #include "ops/linear_row.h"
 #include "ops/row_positions.h"
@@ -63,7 +63,7 @@ struct FlowRows {
 std::ptrdiff_t checked_stride(const FlowView& flow) {
   const std::ptrdiff_t stride = flow.stride != 0 ? flow.stride : std::ptrdiff_t{2} * flow.width;
   if (flow.data != nullptr && flow.width >= 1 && flow.height >= 1 &&
-      std::abs(stride) >= std::ptrdiff_t{2} * flow.width) {
+      reaches(stride, std::ptrdiff_t{2} * flow.width)) {
     return stride;
   }
   throw Error(ErrorCode::invalid_argument,

@@ -13,9 +13,6 @@ namespace {
   throw Error(ErrorCode::invalid_argument, "frame: " + text);
 }
 
-// Without std::abs, which the smallest number does not have.
-bool reaches(std::ptrdiff_t stride, std::ptrdiff_t least) { return stride >= least || stride <= -least; }
-
 void check_stride(const char* name, std::ptrdiff_t stride, std::ptrdiff_t least) {
   if (stride == 0 || reaches(stride, least)) return;
   refuse("expected a " + std::string(name) + " of at least " + std::to_string(least) + " bytes, found " +

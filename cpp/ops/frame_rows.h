@@ -14,6 +14,12 @@ constexpr Integer half_up(Integer value) noexcept {
   return value / 2 + value % 2;
 }
 
+// Whether rows of `least` elements that lie `stride` apart, up or down, leave each other alone. Without
+// std::abs, which the smallest number does not have.
+constexpr bool reaches(std::ptrdiff_t stride, std::ptrdiff_t least) noexcept {
+  return stride >= least || stride <= -least;
+}
+
 struct FrameRows {
   // Throws Error(invalid_argument) for a frame that cannot be read.
   explicit FrameRows(const Frame& frame);

@@ -13,8 +13,9 @@
 namespace stpl_rt {
 namespace {
 
-// Longer waits would overflow the clock.
+// Longer waits would overflow the clock, and so would waits that should have ended long ago.
 constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
+constexpr std::chrono::milliseconds kShortest{0};
 
 // Only the host's memory is copied here; and an owner is let go with its pixels, not with the flow.
 void check_lent(const Frame& frame, const FrameInfo& info, bool has_owner) {
@@ -59,7 +60,7 @@ bool Background::submit(const Frame& frame, const FrameInfo& info, std::shared_p
     const auto has_room = [&] { return in_flight_ < most_; };
     if (!patience) {
       changed_.wait(lock, has_room);
-    } else if (!changed_.wait_for(lock, std::min(*patience, kLongest), has_room)) {
+    } else if (!changed_.wait_for(lock, std::clamp(*patience, kShortest, kLongest), has_room)) {
       return false;
     }
     start_thread();

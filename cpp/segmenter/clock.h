@@ -37,7 +37,8 @@ class Clock {
     return *middle;
   }
 
-  // Two frames and more are missing: one is bridged by the flow, and cameras jitter.
+  // Two frames or more are missing, three distances to the last: one is bridged by the flow, and cameras
+  // jitter.
   static constexpr double kMissing = 2.5;
   static constexpr std::size_t kWaits = 9;
   std::optional<double> last_;  // seconds

@@ -2,10 +2,10 @@
 
 #include <stpl_rt/error.h>
 
-#include <cstdlib>
 #include <string>
 
 #include "core/image.h"
+#include "ops/frame_rows.h"
 
 namespace stpl_rt {
 namespace {
@@ -40,7 +40,7 @@ void check_external_flow(const FlowView& flow) {
   }
   const std::ptrdiff_t row_length = std::ptrdiff_t{2} * flow.width;
   const std::ptrdiff_t stride = flow.stride == 0 ? row_length : flow.stride;
-  if (std::abs(stride) < row_length) {
+  if (!reaches(stride, row_length)) {
     refuse("a stride of at least " + std::to_string(row_length) + " floats", std::to_string(stride));
   }
   if (flow.memory == FrameMemory::device) return;

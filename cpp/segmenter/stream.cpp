@@ -16,6 +16,10 @@
 namespace stpl_rt {
 namespace {
 
+// Those in the queue are pooled, however long it is, and those that whoever collects keeps beside them.
+constexpr std::size_t kMapsOfAResult = 2;
+constexpr std::size_t kKeptMaps = 64;
+
 Schedule schedule_of(const SegmenterOptions& options, const Bundle& bundle) {
   return options.schedule.value_or(bundle.default_schedule);
 }
@@ -46,6 +50,7 @@ Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetw
       fuse_(networks_.fuse ? networks_.fuse->make_engine() : nullptr),
       update_(networks_.update ? networks_.update->make_engine() : nullptr),
       grid_(carries_ ? Size{bundle.input.width, bundle.input.height} : Size{}),
+      maps_(kKeptMaps + kMapsOfAResult * static_cast<std::size_t>(options.queue)),
       frames_(grid_),
       shown_(grid_, confidence_ || flow_check_),
       pending_(options.key_lag > 0 ? grid_ : Size{}, confidence_ || flow_check_) {
@@ -203,10 +208,17 @@ void Stream::start_network(const Frame& frame, Timing& timing) {
   engine_->start();
 }
 
-// A network that runs in the background cannot be stopped: it is waited for, and what it says is not used.
+// What a late network says is of no use any more, and the next run must not queue behind it.
 void Stream::drop_pending() {
+  if (policy_.is_pending()) engine_->cancel();
   wait();
   policy_.drop_pending();
+}
+
+// The late network is waited for by the next frame.
+void Stream::reset() noexcept {
+  if (policy_.is_pending()) engine_->cancel();
+  policy_.reset();
 }
 
 void Stream::wait() noexcept {

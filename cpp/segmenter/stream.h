@@ -25,7 +25,7 @@ class Stream final : public VideoStream {
 
   Result push(const Frame& frame, const FrameInfo& info) override;
   Result start(const Frame& frame, const FrameInfo& info) override;
-  void reset() noexcept override { policy_.reset(); }
+  void reset() noexcept override;
   void logits(std::vector<float>& out) override;
   void wait() noexcept override;
 

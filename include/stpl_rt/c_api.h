@@ -30,8 +30,9 @@
 extern "C" {
 #endif
 
-/* Grows with every incompatible change of this file. */
-#define STPL_C_API_VERSION 3
+/* Grows with every incompatible change of this file. Within one, functions may come, values of enums, and
+ * fields at the end of stpl_options, which says its size; no other struct changes. */
+#define STPL_C_API_VERSION 4
 
 typedef enum stpl_status {
   STPL_OK = 0,
@@ -42,7 +43,7 @@ typedef enum stpl_status {
   STPL_IN_USE = 5,           /* another thread is inside, or submitted frames are on their way */
   STPL_ENGINE = 6,           /* the inference engine failed */
   STPL_INTERNAL = 7,         /* a fault of stpl_rt, or out of memory */
-  STPL_QUEUE_FULL = 8        /* stpl_segmenter_try_submit() alone: collect first */
+  STPL_QUEUE_FULL = 8        /* stpl_segmenter_try_submit() and its like alone: collect first */
 } stpl_status;
 
 /* Of the calling thread's last call that failed; "" before. Valid until its next one. */
@@ -124,8 +125,28 @@ STPL_RT_API int stpl_bundle_classes(const stpl_bundle* bundle);
 STPL_RT_API const char* stpl_bundle_class_name(const stpl_bundle* bundle, int class_id);
 /* Red, green, blue; fails for a class that is not there. */
 STPL_RT_API stpl_status stpl_bundle_class_color(const stpl_bundle* bundle, int class_id, uint8_t rgb[3]);
+/* Absolute, without links. */
+STPL_RT_API const char* stpl_bundle_directory(const stpl_bundle* bundle);
+/* Of the manifest. */
+STPL_RT_API int stpl_bundle_schema_version(const stpl_bundle* bundle);
+
+typedef enum stpl_color_order { STPL_ORDER_RGB = 0, STPL_ORDER_BGR = 1 } stpl_color_order;
+typedef enum stpl_resize_mode { STPL_STRETCH = 0, STPL_LETTERBOX = 1 } stpl_resize_mode;
+typedef enum stpl_resize_filter { STPL_BILINEAR = 0, STPL_AREA = 1 } stpl_resize_filter;
+
+/* The network's input is (resize(lut[pixel]) - mean) / std, in units of 0 to 255, its planes in the colour
+ * order. */
 STPL_RT_API int stpl_bundle_input_width(const stpl_bundle* bundle);
 STPL_RT_API int stpl_bundle_input_height(const stpl_bundle* bundle);
+STPL_RT_API stpl_color_order stpl_bundle_input_color_order(const stpl_bundle* bundle);
+/* Three numbers in the colour order, which live as long as the bundle. */
+STPL_RT_API const float* stpl_bundle_input_mean(const stpl_bundle* bundle);
+STPL_RT_API const float* stpl_bundle_input_std(const stpl_bundle* bundle);
+/* 3 x 256 bytes, the tables of red, green and blue one after the other, whatever the colour order; NULL: the
+ * colours stay as they are. */
+STPL_RT_API const uint8_t* stpl_bundle_input_lut(const stpl_bundle* bundle);
+STPL_RT_API stpl_resize_mode stpl_bundle_input_resize(const stpl_bundle* bundle);
+STPL_RT_API stpl_resize_filter stpl_bundle_input_filter(const stpl_bundle* bundle);
 STPL_RT_API int stpl_bundle_logits_width(const stpl_bundle* bundle);
 STPL_RT_API int stpl_bundle_logits_height(const stpl_bundle* bundle);
 /* Whether the centres of the corner pixels of logits and input lie on each other, else their edges. */
@@ -139,12 +160,55 @@ STPL_RT_API int stpl_bundle_has_update(const stpl_bundle* bundle);
 STPL_RT_API const char* stpl_bundle_default_schedule(const stpl_bundle* bundle);
 STPL_RT_API const char* stpl_bundle_provenance(const stpl_bundle* bundle); /* JSON */
 
+/* A network of a bundle; it and all that it says live as long as the bundle. */
+typedef struct stpl_network stpl_network;
+
+typedef struct stpl_tensor {
+  const char* name;
+  const char* type;     /* "float32" */
+  const int64_t* shape; /* `dimensions` numbers */
+  int dimensions;
+} stpl_tensor;
+
+/* "segment", "fuse" or "update"; NULL where the bundle has none of that name. */
+STPL_RT_API const stpl_network* stpl_bundle_network(const stpl_bundle* bundle, const char* name);
+STPL_RT_API const char* stpl_network_file(const stpl_network* network);   /* absolute, its hash checked */
+STPL_RT_API const char* stpl_network_sha256(const stpl_network* network); /* lower-case hexadecimal */
+STPL_RT_API int stpl_network_inputs(const stpl_network* network);
+STPL_RT_API int stpl_network_outputs(const stpl_network* network);
+/* All zero for a tensor that is not there. */
+STPL_RT_API stpl_tensor stpl_network_input(const stpl_network* network, int index);
+STPL_RT_API stpl_tensor stpl_network_output(const stpl_network* network, int index);
+/* TensorRT plans that came with the bundle, of which nothing has been read; NULL for one that is not there.
+ */
+STPL_RT_API int stpl_network_plans(const stpl_network* network);
+STPL_RT_API const char* stpl_network_plan_file(const stpl_network* network, int index);
+STPL_RT_API const char* stpl_network_plan_sha256(const stpl_network* network, int index);
+
+typedef enum stpl_schedule_kind {
+  STPL_SCHEDULE_EVERY = 0,
+  STPL_SCHEDULE_FIXED = 1,
+  STPL_SCHEDULE_ADAPTIVE = 2
+} stpl_schedule_kind;
+
+typedef struct stpl_schedule {
+  stpl_schedule_kind kind;
+  int interval; /* frames from one key frame to the next: 1, K, or of an adaptive schedule the most */
+  double drift; /* of an adaptive schedule, else 0 */
+} stpl_schedule;
+
+/* What a text such as "fixed:5" or "adaptive" says. */
+STPL_RT_API stpl_status stpl_schedule_parse(const char* text, stpl_schedule* out);
+
 /* --- Segmenters ------------------------------------------------------------------------------------- */
 
 typedef struct stpl_segmenter stpl_segmenter;
 typedef struct stpl_result stpl_result;
 
+/* Begin with stpl_default_options(): it also says how much of the struct this header knows, so that programs
+ * that were compiled with an older or a newer one than the library get along with it. */
 typedef struct stpl_options {
+  size_t struct_size;    /* as stpl_default_options() has set it */
   const char* device;    /* "cpu", "cuda", "cuda:1" */
   const char* schedule;  /* "every", "fixed:K", "adaptive[:DRIFT[:LONGEST]]"; NULL: the bundle's own */
   const char* precision; /* "f32", "bf16", "f16" */
@@ -162,9 +226,18 @@ typedef struct stpl_options {
   int trust_engines;     /* GPU: use TensorRT plans of the bundle; a plan is code */
 } stpl_options;
 
-STPL_RT_API stpl_options stpl_default_options(void);
+/* Sets `struct_size` bytes at `options`, sizeof(stpl_options) as the caller knows it, to the defaults. For
+ * languages that cannot call stpl_default_options(). */
+STPL_RT_API void stpl_options_init(stpl_options* options, size_t struct_size);
 
-/* options: NULL for the default. */
+static inline stpl_options stpl_default_options(void) {
+  stpl_options options;
+  stpl_options_init(&options, sizeof(options));
+  return options;
+}
+
+/* options: NULL for the default. A field that is set and that the library is too old to know is
+ * STPL_UNSUPPORTED. */
 STPL_RT_API stpl_status stpl_segmenter_open(const char* bundle_directory, const stpl_options* options,
                                             stpl_segmenter** out);
 /* The bundle may be freed before the segmenter. */
@@ -197,6 +270,11 @@ STPL_RT_API stpl_status stpl_segmenter_submit(stpl_segmenter* segmenter, const s
 STPL_RT_API stpl_status stpl_segmenter_try_submit(stpl_segmenter* segmenter, const stpl_frame* frame,
                                                   const stpl_frame_info* info, void (*release)(void* context),
                                                   void* context);
+/* STPL_QUEUE_FULL where submit would wait for longer than `patience_ms` milliseconds. */
+STPL_RT_API stpl_status stpl_segmenter_try_submit_for(stpl_segmenter* segmenter, const stpl_frame* frame,
+                                                      const stpl_frame_info* info,
+                                                      void (*release)(void* context), void* context,
+                                                      int64_t patience_ms);
 /* Waits for the next result, in the order of the frames. */
 STPL_RT_API stpl_status stpl_segmenter_collect(stpl_segmenter* segmenter, stpl_result** out);
 /* Waits until nothing of it is at work in the background: what was submitted is done, and stays to be
@@ -239,6 +317,8 @@ typedef struct stpl_timing {
 /* "scene_cut" and so on. */
 STPL_RT_API const char* stpl_key_reason_name(stpl_key_reason reason);
 STPL_RT_API void stpl_result_free(stpl_result* result);
+/* One more handle to the same result, to be freed like the first; their maps share one memory. */
+STPL_RT_API stpl_status stpl_result_share(const stpl_result* result, stpl_result** out);
 STPL_RT_API stpl_map stpl_result_labels(const stpl_result* result);
 STPL_RT_API stpl_map stpl_result_confidence(const stpl_result* result);
 /* With the option device_labels, in place of those above: `data` is an address of the GPU, and the GPU may
@@ -250,6 +330,17 @@ STPL_RT_API stpl_status stpl_result_wait(const stpl_result* result);
 /* What is enqueued on the cudaStream_t `reader` from now on comes after they are written, and their memory is
  * not used again before what is on `reader` when the result is freed. */
 STPL_RT_API stpl_status stpl_result_read_on(const stpl_result* result, void* reader);
+/* The first half of it: what is enqueued on `reader` from now on comes after they are written. */
+STPL_RT_API stpl_status stpl_result_precede(const stpl_result* result, void* reader);
+/* Whether they are written; 1 without device_labels. */
+STPL_RT_API stpl_status stpl_result_is_ready(const stpl_result* result, int* out);
+/* N of "cuda:N" and the cudaStream_t on which they are written; -1 and NULL without device_labels. */
+STPL_RT_API int stpl_result_device(const stpl_result* result);
+STPL_RT_API void* stpl_result_stream(const stpl_result* result);
+/* Copies width * height bytes to the host's memory `out`, of `count` bytes, from wherever they are; waits for
+ * the GPU. Fails where there is no such map, or no room. */
+STPL_RT_API stpl_status stpl_result_copy_labels(const stpl_result* result, uint8_t* out, size_t count);
+STPL_RT_API stpl_status stpl_result_copy_confidence(const stpl_result* result, uint8_t* out, size_t count);
 STPL_RT_API int stpl_result_is_key(const stpl_result* result);
 STPL_RT_API stpl_key_reason stpl_result_key_reason(const stpl_result* result);
 STPL_RT_API int stpl_result_age(const stpl_result* result);

@@ -18,8 +18,8 @@ namespace stpl_rt {
 
 // What may be known of a frame beside its pixels.
 struct FrameInfo {
-  // Seconds, finite, of any clock that goes on with the video. Where more than two frames are missing since
-  // the frame before, or time goes back, the frame is a key frame.
+  // Seconds, finite, of any clock that goes on with the video. Where two frames or more are missing since the
+  // frame before, or time goes back, the frame is a key frame.
   std::optional<double> timestamp = std::nullopt;
   // From elsewhere, of this frame into the one pushed before it, in place of our own. Refused, also where it
   // is not needed: vectors that are not finite or longer than 16384 pixels.

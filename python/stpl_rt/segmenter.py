@@ -18,7 +18,7 @@ class Segmenter(_core.Segmenter):
         *,
         format: str = "rgb",  # noqa: A002 (push's name)
         encoding: str = "bt601",
-        ahead: int = 1,
+        ahead: int | None = None,
     ) -> Iterator[_core.Result]:
         """Results of ``frames``, in their order, segmented in the background while the loop's body runs.
 
@@ -30,12 +30,14 @@ class Segmenter(_core.Segmenter):
                 where it is not known. By their timestamps missing frames are noticed, and answered by a key frame.
             format, encoding: of the frames, as in :meth:`push`.
             ahead: frames taken from ``frames`` before the first result is waited for, less than ``queue``; 0: one
-                after the other.
+                after the other; None: 1, or 0 where ``queue`` is 1.
 
         Raises:
             stpl_rt.Error: what :meth:`push` would have raised, in the frame's place. The results of frames that were
                 taken ahead are dropped then, as where the loop is left.
         """
+        if ahead is None:
+            ahead = min(1, self.queue - 1)
         if not 0 <= ahead < self.queue:
             raise ValueError(f"ahead: expected 0 to {self.queue - 1}, less than the Segmenter's queue; found {ahead}")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,30 @@ print("ended")
 
 
 # --- threads ---
+
+
+def test_other_threads_run_while_a_segmenter_that_goes_waits_for_its_frame(test_bundle: Path) -> None:
+    segmenter = stpl_rt.Segmenter(test_bundle, schedule="every", threads=1, confidence=True)
+    segmenter.submit(np.broadcast_to(np.uint8(7), (8192, 8192)))
+    rests: list[float] = []
+    over = threading.Event()
+
+    def tick() -> None:
+        last = time.monotonic()
+        while not over.is_set():
+            time.sleep(0.001)
+            rests.append(time.monotonic() - last)
+            last += rests[-1]
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    begin = time.monotonic()
+    del segmenter
+    waited = time.monotonic() - begin
+    over.set()
+    ticker.join()
+    assert waited > 0.05  # else this says nothing
+    assert max(rests) < waited / 2
 
 
 def test_one_thread_may_submit_while_another_collects(test_bundle: Path, moving_picture: Pixels) -> None:

@@ -341,6 +341,8 @@ def test_a_stream_that_would_wait_for_itself_is_refused(test_bundle: Path, movin
         with pytest.raises(ValueError, match="expected 0 to 1"):
             next(segmenter.stream(moving_picture, ahead=ahead))
     assert len(list(segmenter.stream(moving_picture, ahead=1))) == len(moving_picture)
+    shortest = stpl_rt.Segmenter(test_bundle, threads=1, queue=1)
+    assert len(list(shortest.stream(moving_picture))) == len(moving_picture)  # by default it does not
 
 
 def test_a_stream_that_is_left_can_go_on(test_bundle: Path, moving_picture: Pixels) -> None:
@@ -503,6 +505,33 @@ segmenter(frame)
     assert done.returncode == 0, done.stderr
 
 
+def test_a_forked_child_may_make_its_own(coarse_bundle: Path) -> None:
+    """Of the folder and of the parent's bundle, also while the parent's network is late and frames are in its queue."""
+    script = """
+import os, sys
+import numpy as np, stpl_rt
+options = dict(threads=2, schedule="fixed:3", key_lag=1)
+frames = np.random.default_rng(0).integers(0, 255, (5, 240, 320, 3), dtype=np.uint8)
+segmenter = stpl_rt.Segmenter(sys.argv[1], **options)
+expected = [segmenter(frame).labels for frame in frames]
+segmenter.submit(frames[0])
+
+def says_the_same(own):
+    return all(np.array_equal(own(frame).labels, labels) for frame, labels in zip(frames, expected, strict=True))
+
+child = os.fork()
+if child == 0:
+    of_folder = says_the_same(stpl_rt.Segmenter(sys.argv[1], **options))
+    of_bundle = says_the_same(stpl_rt.Segmenter(segmenter.bundle, **options))
+    sys.exit(7 if of_folder and of_bundle else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+segmenter.collect()
+"""
+    command = [sys.executable, "-c", script, str(coarse_bundle)]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_interpreter_may_end_with_frames_under_way(test_bundle: Path) -> None:
     script = """
 import sys
@@ -533,3 +562,25 @@ for _ in range(4):
     assert all(event["dur"] > 0 and event["ph"] == "X" for event in pushes)
     assert [event["ts"] for event in pushes] == sorted(event["ts"] for event in pushes)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_trace_shows_when_a_late_network_ran(coarse_bundle: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+import numpy as np, stpl_rt
+segmenter = stpl_rt.Segmenter(sys.argv[1], schedule="fixed:3", key_lag=2, threads=1, scene_cuts=False)
+for _ in range(7):
+    segmenter(np.zeros((48, 64, 3), np.uint8))
+segmenter.wait()
+"""
+    file = tmp_path / "trace.json"
+    environment = {**os.environ, "STPL_RT_TRACE": str(file)}
+    subprocess.run([sys.executable, "-c", script, str(coarse_bundle)], env=environment, timeout=60, check=True)
+    events = json.loads(file.read_text())["traceEvents"]
+    late = [event for event in events if event["name"] == "network in the background"]
+    starts = [event for event in events if event["name"] == "start the network"]
+    assert len(late) == len(starts) == 2  # of frames 3 and 6; that of frame 0 was waited for
+    pusher = next(event["tid"] for event in events if event["name"] == "push")
+    for run, start in zip(late, starts, strict=True):
+        assert run["tid"] != pusher
+        assert start["ts"] <= run["ts"] <= start["ts"] + start["dur"] and run["dur"] > 0

@@ -56,6 +56,27 @@ def network(width: int, height: int, block: int, *, align_corners: bool, fragile
     return model
 
 
+def slow_network(width: int, height: int, block: int, layers: int = 12, channels: int = 32) -> onnx.ModelProto:
+    """The same in front of `layers` wide convolutions: for what is to be interrupted. Its logits mean nothing."""
+    plain = network(width, height, block, align_corners=False).graph
+    shapes = [(channels, 3), *[(channels, channels)] * layers, (3, channels)]
+    random = np.random.default_rng(0)
+    nodes, weights, image = [], [], "image"
+    for i, (to, of) in enumerate(shapes):
+        values = random.normal(0, (9 * of) ** -0.5, (to, of, 3, 3)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"weight{i}"))
+        nodes.append(helper.make_node("Conv", [image, f"weight{i}"], [f"wide{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"wide{i}"], [f"bent{i}"]))
+        image = f"bent{i}"
+    plain.node[0].input[0] = image
+    graph = helper.make_graph(
+        [*nodes, *plain.node], "segment", list(plain.input), list(plain.output), [*weights, *plain.initializer]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
 def _saved(graph: onnx.GraphProto) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
@@ -115,11 +136,20 @@ def add_accel(folder: Path) -> None:
 
 
 def write_bundle(
-    folder: Path, width: int, height: int, block: int, *, align_corners: bool, fragile: bool = False
+    folder: Path,
+    width: int,
+    height: int,
+    block: int,
+    *,
+    align_corners: bool,
+    fragile: bool = False,
+    slow: bool = False,
 ) -> None:
     """Writes network and manifest of one test bundle."""
     folder.mkdir(parents=True, exist_ok=True)
     model = network(width, height, block, align_corners=align_corners, fragile=fragile)
+    if slow:
+        model = slow_network(width, height, block)
     content = model.SerializeToString()
     (folder / "segment.onnx").write_bytes(content)
     shape = [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
@@ -170,6 +200,7 @@ def main() -> None:
     write_bundle(out / "corners", 97, 65, 4, align_corners=True)
     write_bundle(out / "coarse", 320, 192, 8, align_corners=False)
     write_bundle(out / "fragile", 96, 64, 4, align_corners=False, fragile=True)
+    write_bundle(out / "slow", 320, 192, 8, align_corners=False, slow=True)
     write_bundle(out / "accel", 320, 192, 8, align_corners=False)
     add_accel(out / "accel")
     write_external(out / "external")

@@ -1,6 +1,7 @@
 // The C interface: what it says is what the C++ one says, and what is wrong comes back as a status.
 #include <atomic>
 #include <limits>
+#include <span>
 #include <thread>
 
 #include "c_api/c_api_from_c.h"
@@ -75,6 +76,26 @@ TEST(CApiErrors, ANullHandleIsRefusedOrSaysNothing) {
   EXPECT_EQ(stpl_bundle_logits_width(nullptr), 0);
   EXPECT_EQ(stpl_bundle_logits_height(nullptr), 0);
   EXPECT_EQ(stpl_bundle_provenance(nullptr), nullptr);
+  EXPECT_EQ(stpl_bundle_directory(nullptr), nullptr);
+  EXPECT_EQ(stpl_bundle_schema_version(nullptr), 0);
+  EXPECT_EQ(stpl_bundle_input_color_order(nullptr), STPL_ORDER_RGB);
+  EXPECT_EQ(stpl_bundle_input_mean(nullptr), nullptr);
+  EXPECT_EQ(stpl_bundle_input_std(nullptr), nullptr);
+  EXPECT_EQ(stpl_bundle_input_lut(nullptr), nullptr);
+  EXPECT_EQ(stpl_bundle_input_resize(nullptr), STPL_STRETCH);
+  EXPECT_EQ(stpl_bundle_input_filter(nullptr), STPL_BILINEAR);
+  EXPECT_EQ(stpl_bundle_network(nullptr, "segment"), nullptr);
+  EXPECT_EQ(stpl_network_file(nullptr), nullptr);
+  EXPECT_EQ(stpl_network_sha256(nullptr), nullptr);
+  EXPECT_EQ(stpl_network_inputs(nullptr), 0);
+  EXPECT_EQ(stpl_network_outputs(nullptr), 0);
+  EXPECT_EQ(stpl_network_plans(nullptr), 0);
+  EXPECT_EQ(stpl_network_input(nullptr, 0).name, nullptr);
+  EXPECT_EQ(stpl_network_output(nullptr, 0).name, nullptr);
+  EXPECT_EQ(stpl_network_plan_file(nullptr, 0), nullptr);
+  EXPECT_EQ(stpl_network_plan_sha256(nullptr, 0), nullptr);
+  EXPECT_EQ(stpl_result_device(nullptr), -1);
+  EXPECT_EQ(stpl_result_stream(nullptr), nullptr);
   EXPECT_EQ(stpl_segmenter_bundle(nullptr), nullptr);
   EXPECT_EQ(stpl_segmenter_threads(nullptr), 0);
   EXPECT_EQ(stpl_segmenter_schedule(nullptr), nullptr);
@@ -108,7 +129,96 @@ TEST(CApiBundle, SaysWhatTheCppOneSays) {
   EXPECT_EQ(stpl_bundle_input_height(bundle.get()), expected.input.height);
   EXPECT_EQ(stpl_bundle_logits_width(bundle.get()), expected.logits.width);
   EXPECT_EQ(stpl_bundle_logits_height(bundle.get()), expected.logits.height);
+  EXPECT_EQ(stpl_bundle_align_corners(bundle.get()) != 0, expected.logits.align_corners);
+  EXPECT_EQ(stpl_bundle_ignore_id(bundle.get()), expected.ignore_id);
+  EXPECT_EQ(stpl_bundle_default_schedule(bundle.get()), expected.default_schedule.to_string());
   EXPECT_EQ(stpl_bundle_provenance(bundle.get()), expected.provenance_json);
+  EXPECT_EQ(stpl_bundle_directory(bundle.get()), expected.directory.string());
+  EXPECT_EQ(stpl_bundle_schema_version(bundle.get()), expected.schema_version);
+}
+
+TEST(CApiBundle, SaysWhatBecomesOfTheInput) {
+  const TemporaryFolder folder;
+  const fs::path changed = changed_bundle(folder, "coarse", [](nlohmann::json& manifest) {
+    nlohmann::json& input = manifest["input"];
+    input["color_order"] = "bgr";
+    input["resize"] = "letterbox";
+    input["filter"] = "area";
+    for (int c = 0; c < 3; ++c) {
+      for (int i = 0; i < 256; ++i) input["lut"][c][i] = (i + 10 * (c + 1)) % 256;
+    }
+  });
+  const auto opened = [](const fs::path& path) {
+    stpl_bundle* bundle = nullptr;
+    EXPECT_EQ(stpl_bundle_open(path.c_str(), &bundle), STPL_OK) << stpl_last_error();
+    return Handle<stpl_bundle>(bundle);
+  };
+  for (const fs::path& path : {made_bundle("coarse"), changed}) {
+    const InputSpec expected = Bundle::open(path).input;
+    const Handle<stpl_bundle> bundle = opened(path);
+    ASSERT_NE(stpl_bundle_input_mean(bundle.get()), nullptr);
+    EXPECT_TRUE(std::ranges::equal(std::span(stpl_bundle_input_mean(bundle.get()), 3), expected.mean));
+    EXPECT_TRUE(std::ranges::equal(std::span(stpl_bundle_input_std(bundle.get()), 3), expected.std));
+    const bool is_changed = path == changed;
+    EXPECT_EQ(stpl_bundle_input_color_order(bundle.get()), is_changed ? STPL_ORDER_BGR : STPL_ORDER_RGB);
+    EXPECT_EQ(stpl_bundle_input_resize(bundle.get()), is_changed ? STPL_LETTERBOX : STPL_STRETCH);
+    EXPECT_EQ(stpl_bundle_input_filter(bundle.get()), is_changed ? STPL_AREA : STPL_BILINEAR);
+    const std::uint8_t* const lut = stpl_bundle_input_lut(bundle.get());
+    ASSERT_EQ(lut != nullptr, is_changed);
+    for (int c = 0; is_changed && c < 3; ++c) EXPECT_EQ(lut[256 * c + 255], 10 * (c + 1) - 1);
+  }
+}
+
+void expect_tensor(const stpl_tensor& found, const TensorSpec& expected) {
+  EXPECT_EQ(found.name, expected.name);
+  EXPECT_EQ(found.type, expected.type);
+  EXPECT_EQ(std::vector<std::int64_t>(found.shape, found.shape + found.dimensions), expected.shape);
+}
+
+TEST(CApiBundle, NamesItsNetworks) {
+  const Bundle expected = Bundle::open(made_bundle("accel"));
+  stpl_bundle* opened = nullptr;
+  ASSERT_EQ(stpl_bundle_open(made_bundle("accel").c_str(), &opened), STPL_OK);
+  const Handle<stpl_bundle> bundle(opened);
+  for (const NetworkSpec* spec : {&expected.segment, &*expected.fuse, &*expected.update}) {
+    const stpl_network* const found = stpl_bundle_network(bundle.get(), spec->name.c_str());
+    ASSERT_NE(found, nullptr) << spec->name;
+    EXPECT_EQ(stpl_network_file(found), spec->file.string());
+    EXPECT_EQ(stpl_network_sha256(found), spec->sha256);
+    ASSERT_EQ(stpl_network_inputs(found), static_cast<int>(spec->inputs.size()));
+    ASSERT_EQ(stpl_network_outputs(found), static_cast<int>(spec->outputs.size()));
+    for (int i = 0; i < stpl_network_inputs(found); ++i) {
+      expect_tensor(stpl_network_input(found, i), spec->inputs[static_cast<std::size_t>(i)]);
+    }
+    expect_tensor(stpl_network_output(found, 0), spec->outputs[0]);
+    for (const int none : {-1, stpl_network_inputs(found)}) {
+      EXPECT_EQ(stpl_network_input(found, none).name, nullptr);
+    }
+    EXPECT_EQ(stpl_network_plans(found), 0);
+    EXPECT_EQ(stpl_network_plan_file(found, 0), nullptr);
+  }
+  EXPECT_EQ(stpl_bundle_network(bundle.get(), "other"), nullptr);
+  EXPECT_EQ(stpl_bundle_network(bundle.get(), nullptr), nullptr);
+  EXPECT_EQ(stpl_bundle_network(open_bundle().get(), "fuse"), nullptr);
+}
+
+TEST(CApiBundle, NamesThePlansThatCameWithIt) {
+  const TemporaryFolder folder;
+  const std::string hash(64, 'a');
+  const fs::path with_plan = changed_bundle(folder, "coarse", [&](nlohmann::json& manifest) {
+    manifest["networks"]["segment"]["plans"] = {{{"file", "segment.plan"}, {"sha256", hash}}};
+  });
+  write_text(with_plan / "segment.plan", "code");
+  const Bundle expected = Bundle::open(with_plan);
+  ASSERT_EQ(expected.segment.plans.size(), 1U);
+  stpl_bundle* opened = nullptr;
+  ASSERT_EQ(stpl_bundle_open(with_plan.c_str(), &opened), STPL_OK) << stpl_last_error();
+  const Handle<stpl_bundle> bundle(opened);
+  const stpl_network* const segment = stpl_bundle_network(bundle.get(), "segment");
+  ASSERT_EQ(stpl_network_plans(segment), 1);
+  EXPECT_EQ(stpl_network_plan_file(segment, 0), expected.segment.plans[0].file.string());
+  EXPECT_EQ(stpl_network_plan_sha256(segment, 0), hash);
+  EXPECT_EQ(stpl_network_plan_file(segment, 1), nullptr);
 }
 
 TEST(CApiBundle, AClassThatIsNotThereIsRefused) {
@@ -166,6 +276,66 @@ TEST(CApiOptions, DefaultsAreThoseOfCpp) {
   EXPECT_EQ(found.queue, expected.queue);
   EXPECT_EQ(found.build_engines != 0, expected.build_engines);
   EXPECT_EQ(found.trust_engines != 0, expected.trust_engines);
+}
+
+// Programs that were compiled with another header than the library: one that knew less, and one that knows
+// more.
+struct NewerOptions {
+  stpl_options known;
+  int added;
+};
+
+TEST(CApiOptions, SayHowMuchOfThemTheCallerKnows) {
+  const Handle<stpl_bundle> bundle = open_bundle();
+  stpl_segmenter* made = untouched<stpl_segmenter>();
+  NewerOptions newer;
+  std::memset(&newer, 0x55, sizeof(newer));
+  stpl_options_init(&newer.known, sizeof(newer));
+  EXPECT_EQ(newer.known.struct_size, sizeof(newer));
+  EXPECT_EQ(newer.added, 0);
+  newer.known.schedule = "fixed:7";
+  newer.known.threads = 1;
+  newer.added = 1;
+  expect_failure(stpl_segmenter_create(bundle.get(), &newer.known, &made), STPL_UNSUPPORTED, {"newer"});
+  EXPECT_EQ(made, untouched<stpl_segmenter>());
+  newer.added = 0;
+  ASSERT_EQ(stpl_segmenter_create(bundle.get(), &newer.known, &made), STPL_OK) << stpl_last_error();
+  EXPECT_STREQ(stpl_segmenter_schedule(Handle<stpl_segmenter>(made).get()), "fixed:7");
+
+  stpl_options none = {};
+  made = untouched<stpl_segmenter>();
+  for (const std::size_t size : {std::size_t{0}, sizeof(none) - 1, std::size_t{1} << 40}) {
+    none.struct_size = size;
+    expect_failure(stpl_segmenter_create(bundle.get(), &none, &made), STPL_INVALID_ARGUMENT,
+                   {"struct_size", std::to_string(size), "stpl_default_options"});
+  }
+  EXPECT_EQ(made, untouched<stpl_segmenter>());
+}
+
+TEST(CApiOptions, OfAnOlderCallerAreSetNoFurtherThanItKnows) {
+  NewerOptions guarded;
+  guarded.added = 77;
+  stpl_options_init(&guarded.known, sizeof(stpl_options));
+  EXPECT_EQ(guarded.added, 77);
+  stpl_options_init(&guarded.known, offsetof(stpl_options, trust_engines));
+  stpl_options_init(nullptr, sizeof(stpl_options));
+  EXPECT_EQ(guarded.known.queue, SegmenterOptions().queue);
+}
+
+TEST(CApiOptions, ASchedulesTextIsTakenApart) {
+  for (const char* text : {"every", "fixed:5", "adaptive", "adaptive:0.25:9"}) {
+    const Schedule expected = Schedule::parse(text);
+    stpl_schedule found;
+    ASSERT_EQ(stpl_schedule_parse(text, &found), STPL_OK) << stpl_last_error();
+    EXPECT_EQ(static_cast<int>(found.kind), static_cast<int>(expected.kind()));
+    EXPECT_EQ(found.interval, expected.interval());
+    EXPECT_EQ(found.drift, expected.drift());
+  }
+  stpl_schedule untold = {STPL_SCHEDULE_FIXED, 77, 7};
+  expect_failure(stpl_schedule_parse("sometimes", &untold), STPL_INVALID_ARGUMENT, {"sometimes"});
+  expect_failure(stpl_schedule_parse(nullptr, &untold), STPL_INVALID_ARGUMENT, {"text", "NULL"});
+  expect_failure(stpl_schedule_parse("every", nullptr), STPL_INVALID_ARGUMENT, {"out", "NULL"});
+  EXPECT_EQ(untold.interval, 77);
 }
 
 TEST(CApiOptions, NullIsTheDefault) {
@@ -394,6 +564,48 @@ TEST(CApiResult, OutlivesItsSegmenterAndMayGoInAnotherThread) {
     }
     results.clear();
   }).join();
+}
+
+TEST(CApiResult, MayBeSharedAndCopied) {
+  const Picture picture = textured_picture(320, 192);
+  Handle<stpl_result> first = push(open_segmenter(with("every")), c_frame(picture));
+  stpl_result* raw = untouched<stpl_result>();
+  expect_failure(stpl_result_share(nullptr, &raw), STPL_INVALID_ARGUMENT, {"result", "NULL"});
+  EXPECT_EQ(raw, untouched<stpl_result>());
+  ASSERT_EQ(stpl_result_share(first.get(), &raw), STPL_OK);
+  const Handle<stpl_result> second(raw);
+  EXPECT_EQ(stpl_result_labels(first.get()).data, stpl_result_labels(second.get()).data);
+  first.reset();
+  const Result expected = Segmenter(coarse_bundle(), cpp_with("every")).push(picture.frame());
+  expect_same(second, expected);
+  std::vector<std::uint8_t> copy(320U * 192U + 1, 99);
+  ASSERT_EQ(stpl_result_copy_labels(second.get(), copy.data(), copy.size()), STPL_OK) << stpl_last_error();
+  EXPECT_TRUE(std::equal(copy.begin(), copy.end() - 1, expected.labels.data()));
+  ASSERT_EQ(stpl_result_copy_confidence(second.get(), copy.data(), copy.size()), STPL_OK);
+  EXPECT_TRUE(std::equal(copy.begin(), copy.end() - 1, expected.confidence.data()));
+  EXPECT_EQ(copy.back(), 99);
+  int is_ready = 0;
+  EXPECT_EQ(stpl_result_is_ready(second.get(), &is_ready), STPL_OK);
+  EXPECT_EQ(is_ready, 1);
+  EXPECT_EQ(stpl_result_precede(second.get(), nullptr), STPL_OK);  // nothing on a GPU
+  EXPECT_EQ(stpl_result_device(second.get()), -1);
+  EXPECT_EQ(stpl_result_stream(second.get()), nullptr);
+}
+
+TEST(CApiResult, IsNotCopiedWhereItIsNotOrThereIsNoRoom) {
+  stpl_options options = with("every");
+  options.confidence = 0;
+  const Handle<stpl_result> result = push(open_segmenter(options), c_frame(textured_picture(320, 192)));
+  std::vector<std::uint8_t> copy(320U * 192U, 99);
+  const std::vector<std::uint8_t> before = copy;
+  expect_failure(stpl_result_copy_labels(result.get(), copy.data(), copy.size() - 1), STPL_INVALID_ARGUMENT,
+                 {"room for 61440", "found 61439"});
+  expect_failure(stpl_result_copy_confidence(result.get(), copy.data(), copy.size()), STPL_INVALID_ARGUMENT,
+                 {"confidence", "found none"});
+  expect_failure(stpl_result_copy_labels(result.get(), nullptr, 0), STPL_INVALID_ARGUMENT, {"out", "NULL"});
+  expect_failure(stpl_result_copy_labels(nullptr, copy.data(), 1), STPL_INVALID_ARGUMENT, {"result", "NULL"});
+  expect_failure(stpl_result_is_ready(result.get(), nullptr), STPL_INVALID_ARGUMENT, {"out", "NULL"});
+  EXPECT_EQ(copy, before);
 }
 
 // --- logits ---

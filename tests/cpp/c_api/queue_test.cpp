@@ -1,6 +1,7 @@
 // submit, try_submit and collect in C: order, statuses, and pixels let go exactly once.
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <thread>
 
 #include "c_api/handles.h"
@@ -60,6 +61,28 @@ TEST(CApiQueue, SubmitWaitsForRoom) {
     EXPECT_EQ(stpl_result_frame_index(collect(segmenter).get()), i++);
   }
   other.join();
+}
+
+TEST(CApiQueue, IsWaitedForAsLongAsPatienceLasts) {
+  stpl_options options = with("every");
+  options.queue = 1;
+  const Handle<stpl_segmenter> segmenter = open_segmenter(options);
+  const Picture picture = textured_picture(320, 192);
+  const stpl_frame frame = c_frame(picture);
+  Lent lent;
+  const auto submit = [&](std::int64_t patience) {
+    return stpl_segmenter_try_submit_for(segmenter.get(), &frame, nullptr, Lent::release, &lent, patience);
+  };
+  ASSERT_EQ(submit(0), STPL_OK) << stpl_last_error();
+  const auto begin = std::chrono::steady_clock::now();
+  expect_failure(submit(30), STPL_QUEUE_FULL, {"full"});
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(30));
+  expect_failure(submit(std::numeric_limits<std::int64_t>::min()), STPL_QUEUE_FULL, {"full"});
+  std::thread collector([&] { EXPECT_EQ(stpl_result_frame_index(collect(segmenter).get()), 0U); });
+  EXPECT_EQ(submit(std::numeric_limits<std::int64_t>::max()), STPL_OK) << stpl_last_error();
+  collector.join();
+  EXPECT_EQ(stpl_result_frame_index(collect(segmenter).get()), 1U);
+  EXPECT_EQ(lent.times, 4);
 }
 
 TEST(CApiQueue, WhileFramesAreOnTheirWayTheRestIsInUse) {

@@ -111,6 +111,21 @@ TEST(ThreadPool, MoreThanOneThreadTakesPart) {
   EXPECT_TRUE(helped);
 }
 
+TEST(ThreadPool, TakersAreChosen) {
+  ThreadPool pool(2);
+  const auto caller = std::this_thread::get_id();
+  for (int job = 0; job < 200; ++job) {
+    const bool of_caller = job % 2 == 0;
+    ThreadPool::let_take(of_caller ? ThreadPool::Takers::caller : ThreadPool::Takers::workers);
+    std::atomic<int> right{0};
+    pool.parallel_for(64, 1, [&](int begin, int end) {
+      if ((std::this_thread::get_id() == caller) == of_caller) right += end - begin;
+    });
+    EXPECT_EQ(right, 64) << job;
+  }
+  ThreadPool::let_take(ThreadPool::Takers::all);
+}
+
 TEST(ThreadPool, ZeroMeansTheAvailableThreads) {
   EXPECT_GE(available_threads(), 1);
   EXPECT_EQ(ThreadPool(0).size(), available_threads());

@@ -43,6 +43,16 @@ TEST(DeviceCApi, LabelsStayOnTheDevice) {
     cuda::copy_bytes(copied.data(), labels.data, copied.size(), reader.handle());
     reader.wait();
     ASSERT_EQ(stpl_result_wait(raw), STPL_OK) << stpl_last_error();
+    int is_ready = 0;
+    ASSERT_EQ(stpl_result_is_ready(raw, &is_ready), STPL_OK) << stpl_last_error();
+    EXPECT_EQ(is_ready, 1);
+    EXPECT_EQ(stpl_result_device(raw), 0);
+    EXPECT_EQ(stpl_result_stream(raw), stream.handle());
+    ASSERT_EQ(stpl_result_precede(raw, reader.handle()), STPL_OK) << stpl_last_error();
+    std::vector<std::uint8_t> on_host(copied.size());
+    ASSERT_EQ(stpl_result_copy_labels(raw, on_host.data(), on_host.size()), STPL_OK) << stpl_last_error();
+    EXPECT_EQ(on_host, copied);
+    ASSERT_EQ(stpl_result_copy_confidence(raw, on_host.data(), on_host.size()), STPL_OK) << stpl_last_error();
     int differing = 0;
     for (std::size_t i = 0; i < copied.size(); ++i)
       differing += copied[i] != expected.labels.bytes()[i] ? 1 : 0;

@@ -1,5 +1,8 @@
 #include "engine/engine.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include "core/sha256.h"
 #include "engine/onnx_file.h"
 #include "test_bundle.h"
@@ -48,6 +51,52 @@ TEST(Engine, RunsTheNetwork) {
     fill(picture, engine->input());
     expect_logits(engine->infer(), Reference(picture, picture.width, picture.height, corners));
   }
+}
+
+using Clock = std::chrono::steady_clock;
+
+// A network of many layers stops between two of them, and runs again afterwards.
+TEST(Engine, ARunThatIsCancelledEndsSoon) {
+  const auto engine = engine_of(made_bundle("slow"));
+  fill(textured_picture(320, 192), engine->input());
+  const std::span<const float> first = engine->infer();
+  const std::vector<float> expected(first.begin(), first.end());
+  Clock::duration whole = Clock::duration::max(), rest = Clock::duration::max();
+  for (int time = 0; time < 3; ++time) {
+    auto begin = Clock::now();
+    (void)engine->infer();
+    whole = std::min(whole, Clock::now() - begin);
+    engine->start();
+    begin = Clock::now();
+    engine->cancel();
+    try {
+      (void)engine->wait();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::engine);
+    }
+    rest = std::min(rest, Clock::now() - begin);
+  }
+  EXPECT_LT(rest, whole / 2);
+  engine->start();
+  EXPECT_TRUE(std::ranges::equal(engine->wait(), expected));
+  engine->cancel();  // what has ended already
+  EXPECT_TRUE(std::ranges::equal(engine->infer(), expected));
+}
+
+TEST(Engine, AnEngineThatGoesDoesNotRunToItsEnd) {
+  const auto network = compile_network(Bundle::open(made_bundle("slow")).segment, "cpu", Precision::f32, 1);
+  Clock::duration whole = Clock::duration::max(), rest = Clock::duration::max();
+  for (int time = 0; time < 3; ++time) {
+    auto engine = network->make_engine();
+    auto begin = Clock::now();
+    (void)engine->infer();
+    whole = std::min(whole, Clock::now() - begin);
+    engine->start();
+    begin = Clock::now();
+    engine.reset();
+    rest = std::min(rest, Clock::now() - begin);
+  }
+  EXPECT_LT(rest, whole / 2);
 }
 
 TEST(Engine, NeitherCopiesNorMovesItsTensors) {

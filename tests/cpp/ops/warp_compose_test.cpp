@@ -6,6 +6,7 @@
 #include "ops/compose.h"
 #include "ops/warp.h"
 #include "reference.h"
+#include "segmenter/external_flow.h"
 
 namespace stpl_rt {
 namespace {
@@ -72,6 +73,24 @@ TEST_P(FlowSizeTest, ReadFlowKeepsAFieldOfTheSameGrid) {
       ASSERT_EQ(out.dx.row(y)[x], vectors[static_cast<std::size_t>(y) * stride + 2 * x]);
       ASSERT_EQ(out.dy.row(y)[x], vectors[static_cast<std::size_t>(y) * stride + 2 * x + 1]);
     }
+  }
+}
+
+// One row has nothing after it: its stride says nothing, also where it has no absolute value.
+TEST(ReadFlow, ASingleRowMayHaveAnyStride) {
+  const std::vector<float> vectors = reference::noise(16, 5);
+  InputSpec spec;
+  spec.width = 64;
+  spec.height = 48;
+  FlowField out;
+  out.resize(8, 1);
+  ThreadPool pool(1);
+  constexpr std::ptrdiff_t kFarthest = std::numeric_limits<std::ptrdiff_t>::min();
+  for (const std::ptrdiff_t stride : {kFarthest, kFarthest + 1, std::numeric_limits<std::ptrdiff_t>::max()}) {
+    const FlowView flow{.data = vectors.data(), .width = 8, .height = 1, .stride = stride};
+    check_external_flow(flow);
+    read_flow(flow, {640, 480}, spec, out, pool);
+    for (int x = 0; x < 8; ++x) ASSERT_EQ(out.dx.row(0)[x], vectors[static_cast<std::size_t>(2 * x)]);
   }
 }
 

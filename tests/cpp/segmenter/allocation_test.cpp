@@ -1,6 +1,6 @@
 // A stream that lets its results go allocates nothing of ours once each kind of frame has been through.
-// Networks are OpenVINO's, behind a wrapper that says when a thread is inside of them. One thread for the
-// kernels: which worker first takes a piece, and grows its scratch memory, is chance.
+// Networks are OpenVINO's, behind a wrapper that says when a thread is inside of them, or none, where several
+// threads of ours are counted.
 #include "allocations.h"
 
 #if defined(STPL_RT_COUNTS_ALLOCATIONS)
@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 
+#include "core/thread_pool.h"
 #include "engine/engine.h"
 #include "segmenter/background.h"
 #include "segmenter/video_stream.h"
@@ -266,19 +267,144 @@ TEST(Allocations, PropagatedFramesThroughASegmentersQueue) {
   EXPECT_EQ(queue_allocations(submit, segmenter, 2, Threads::all), 0);
 }
 
-// A worker may grow its scratch memory late, but not for ever: some time through the drive takes none.
-TEST(Allocations, PropagatedFramesOnTwoThreads) {
-  SegmenterOptions options = scheduled("fixed:1000");
-  options.threads = 2;
-  Segmenter segmenter(made_bundle("coarse"), options);
-  const std::vector<Input> inputs = drive();
-  int fewest = kFrames;
-  for (int time = 0; time < 20 && fewest > 0; ++time) {
-    start_counting(Threads::all);
-    for (const Input& input : inputs) (void)segmenter.push(input.frame, input.info);
-    fewest = std::min(fewest, stop_counting());
+// A network that is none, without a thread of its own or an allocation: all that is counted is ours.
+class FixedEngine final : public Engine {
+ public:
+  explicit FixedEngine(const NetworkSpec& spec) {
+    for (const TensorSpec& input : spec.inputs) inputs_.emplace_back(values_of(input));
+    output_.resize(values_of(spec.outputs.front()));
+    for (std::size_t i = 0; i < output_.size(); ++i) output_[i] = static_cast<float>(i * 37 % 101);
   }
-  EXPECT_EQ(fewest, 0);
+  [[nodiscard]] std::span<float> input(std::size_t index) noexcept override { return inputs_[index]; }
+  std::span<const float> infer() override { return output_; }
+  void start() override {}
+  std::span<const float> wait() override { return output_; }
+
+ private:
+  static std::size_t values_of(const TensorSpec& spec) {
+    std::size_t values = 1;
+    for (const std::int64_t side : spec.shape) values *= static_cast<std::size_t>(side);
+    return values;
+  }
+  std::vector<std::vector<float>> inputs_;
+  std::vector<float> output_;
+};
+
+class FixedNetwork final : public CompiledNetwork {
+ public:
+  explicit FixedNetwork(NetworkSpec spec) : spec_(std::move(spec)) {}
+  [[nodiscard]] std::unique_ptr<Engine> make_engine() const override {
+    return std::make_unique<FixedEngine>(spec_);
+  }
+
+ private:
+  const NetworkSpec spec_;
+};
+
+std::unique_ptr<VideoStream> stream_without_network(const Bundle& bundle, const SegmenterOptions& options) {
+  return make_stream(
+      bundle, options,
+      {.segment = std::make_shared<FixedNetwork>(bundle.segment), .fuse = nullptr, .update = nullptr});
+}
+
+// The drive, its pixels taken for those of another format.
+std::vector<Input> drive_as(PixelFormat format) {
+  std::vector<Input> inputs = drive();
+  for (Input& input : inputs) input.frame.format = format;
+  return inputs;
+}
+
+// Which of two threads takes a piece is chance; here each takes all in turn, so that the scratch memory of
+// both has grown to what it will be. Then nothing is allocated, whoever takes what.
+int allocations_on_two_threads(VideoStream& stream, const std::vector<Input>& inputs) {
+  const auto push_all = [&](ThreadPool::Takers takers) {
+    ThreadPool::let_take(takers);
+    for (const Input& input : inputs) (void)stream.push(input.frame, input.info);
+    ThreadPool::let_take(ThreadPool::Takers::all);
+  };
+  push_all(ThreadPool::Takers::workers);
+  push_all(ThreadPool::Takers::caller);
+  start_counting(Threads::all);
+  for (const auto takers : {ThreadPool::Takers::workers, ThreadPool::Takers::caller, ThreadPool::Takers::all,
+                            ThreadPool::Takers::all, ThreadPool::Takers::all}) {
+    push_all(takers);
+  }
+  return stop_counting();
+}
+
+struct Preparation {
+  const char* name;
+  void (*change)(nlohmann::json& input);
+};
+
+constexpr Preparation kPreparations[] = {
+    {"stretched", [](nlohmann::json&) {}},
+    {"letterbox", [](nlohmann::json& input) { input["resize"] = "letterbox"; }},
+    {"area", [](nlohmann::json& input) { input["filter"] = "area"; }},
+    {"look-up table",
+     [](nlohmann::json& input) {
+       for (int c = 0; c < 3; ++c) {
+         for (int i = 0; i < 256; ++i) input["lut"][c][i] = 255 - i;
+       }
+     }},
+};
+
+TEST(Allocations, OfAnyFormatAndPreparationOnTwoThreads) {
+  for (const auto& [name, change] : kPreparations) {
+    const TemporaryFolder folder;
+    const fs::path changed =
+        changed_bundle(folder, "coarse", [&](nlohmann::json& manifest) { change(manifest["input"]); });
+    const Bundle bundle = Bundle::open(changed);
+    for (const PixelFormat format :
+         {PixelFormat::rgb, PixelFormat::bgr, PixelFormat::gray, PixelFormat::nv12, PixelFormat::i420}) {
+      SegmenterOptions options = scheduled("fixed:4");
+      options.threads = 2;
+      options.scene_cuts = false;
+      const auto stream = stream_without_network(bundle, options);
+      EXPECT_EQ(allocations_on_two_threads(*stream, drive_as(format)), 0)
+          << name << ", format " << static_cast<int>(format);
+    }
+  }
+}
+
+TEST(Allocations, OfAnyScheduleOnTwoThreads) {
+  const Bundle bundle = Bundle::open(made_bundle("coarse"));
+  for (const auto& [schedule, key_lag] : {std::pair{"every", 0},
+                                          {"fixed:1000", 0},
+                                          {"fixed:4", 2},
+                                          {"adaptive:0.3:5", 0},
+                                          {"adaptive:0.3:5", 2}}) {
+    SegmenterOptions options = scheduled(schedule, key_lag);
+    options.threads = 2;
+    options.flow_check = true;
+    const auto stream = stream_without_network(bundle, options);
+    EXPECT_EQ(allocations_on_two_threads(*stream, drive()), 0) << schedule << " " << key_lag;
+  }
+  SegmenterOptions options = scheduled("fixed:3");
+  options.threads = 2;
+  const auto stream = stream_without_network(bundle, options);
+  EXPECT_EQ(allocations_on_two_threads(*stream, drive_with_flow()), 0);
+}
+
+// More results than a short queue's are on their way, all of them held at once.
+TEST(Allocations, ALongQueue) {
+  constexpr int kDepth = 150;
+  const Bundle bundle = Bundle::open(made_bundle("half_pixel"));
+  SegmenterOptions options = scheduled("every");
+  options.queue = kDepth;
+  const auto stream = stream_without_network(bundle, options);
+  Background queue(*stream, kDepth);
+  const Picture small = textured_picture(40, 30);
+  const auto put_through_all = [&](bool waits) {
+    for (int t = 0; t < kDepth; ++t) (void)queue.submit(small.frame(), {}, nullptr, std::nullopt);
+    if (waits) queue.wait();
+    for (int t = 0; t < kDepth; ++t) (void)queue.collect();
+  };
+  put_through_all(true);
+  start_counting(Threads::all);
+  put_through_all(true);
+  put_through_all(false);
+  EXPECT_EQ(stop_counting(), 0);
 }
 
 }  // namespace

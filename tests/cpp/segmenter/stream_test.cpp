@@ -260,6 +260,19 @@ TEST(Timestamps, AGapIsAnsweredByAKeyFrame) {
                                              KeyReason::gap}));
 }
 
+// One frame that is missing is bridged by the flow; two are a gap.
+TEST(Timestamps, TwoMissingFramesAreAGapAndOneIsNot) {
+  for (const int missing : {0, 1, 2, 3}) {
+    Segmenter segmenter(made_bundle("coarse"), with("fixed:50"));
+    const Picture picture = textured_picture(320, 192);
+    for (int t = 0; t < 4; ++t) (void)segmenter.push(picture.frame(), {.timestamp = t / 30.0, .flow = {}});
+    const double next = (4 + missing) / 30.0;
+    EXPECT_EQ(segmenter.push(picture.frame(), {.timestamp = next, .flow = {}}).key_reason,
+              missing < 2 ? KeyReason::none : KeyReason::gap)
+        << missing;
+  }
+}
+
 // 30 Hz with a standard deviation of 8 ms, a frame that is late, and one with the time of the one before.
 TEST(Timestamps, JitterIsNoGap) {
   Segmenter segmenter(made_bundle("coarse"), with("fixed:1000"));
@@ -377,6 +390,25 @@ TEST(Queue, IsWaitedForAsLongAsPatienceLasts) {
   EXPECT_TRUE(segmenter.try_submit(picture.frame(), {}, nullptr, std::chrono::milliseconds::max()));
   collector.join();
   EXPECT_EQ(segmenter.collect().frame_index, 1U);
+}
+
+// Of the second the nanoseconds come out positive where they overflow: a wait of centuries.
+TEST(Queue, PatienceOfLessThanNothingIsNone) {
+  SegmenterOptions options = with("every");
+  options.queue = 1;
+  Segmenter segmenter(made_bundle("coarse"), options);
+  const Picture picture = textured_picture(320, 192);
+  segmenter.submit(picture.frame());
+  std::thread rescue([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    (void)segmenter.collect();
+  });
+  for (const std::int64_t patience :
+       {std::numeric_limits<std::int64_t>::min(), std::int64_t{-13835058055283}}) {
+    EXPECT_FALSE(segmenter.try_submit(picture.frame(), {}, nullptr, std::chrono::milliseconds(patience)));
+  }
+  rescue.join();
+  EXPECT_EQ(segmenter.pending(), 0U);
 }
 
 TEST(Queue, PushIsRefusedWhileFramesAreOnTheirWay) {
