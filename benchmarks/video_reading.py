@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import av
+import numpy as np
 import PIL.Image
 import torch
 from record import write_result
@@ -32,15 +33,15 @@ GENERATED = 40
 def write_video(file: Path, frames: int) -> None:
     """The file to read."""
     video = open_dataset(f"synthstreet:?domain=dusk&seed=500&sequences=1&frames={GENERATED}&size=240x320")
-    pictures = [PIL.Image.fromarray(video.frame(i)).resize((WIDTH, HEIGHT)) for i in range(GENERATED)]
+    pictures = [np.asarray(PIL.Image.fromarray(video.frame(i)).resize((WIDTH, HEIGHT))) for i in range(GENERATED)]
     turns = [*range(GENERATED), *range(GENERATED - 2, 0, -1)]
     with av.open(str(file), "w") as container:
         options = {"g": str(frames), "keyint_min": str(frames), "sc_threshold": "0", "preset": "veryfast"}
         stream = container.add_stream("libx264", rate=30, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(frames):
-            picture = av.VideoFrame.from_image(pictures[turns[number % len(turns)]])
-            container.mux(stream.encode(picture))
+            picture = pictures[turns[number % len(turns)]]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
 
