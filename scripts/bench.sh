@@ -11,7 +11,8 @@ python benchmarks/step_profile.py
 python benchmarks/video_reading.py
 
 python benchmarks/calibration.py
-python benchmarks/calibration.py --domains rain snow unseen
+python benchmarks/calibration.py --domains rain snow
+python benchmarks/calibration.py --domains unseen --networks batch-norm "batch-norm, stage off"
 python benchmarks/tables.py settings development-rivals rivals ablation guard --jobs "$jobs"
 python benchmarks/purity.py
 
