@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from stpl.data.specs import open_dataset
 from stpl.errors import UserError
 from stpl.evaluate import evaluate_checkpoint
 from stpl.method.calibration import CalibrationConfig, Criterion, calibrate, choose
+from stpl.method.calibration_scores import Scores
 from stpl.method.tone_curves import Lut, ToneCurve, balancing_exponents, candidate_curves, chain
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from stpl.train.config import AdaptConfig
@@ -46,6 +48,8 @@ from stpl.train.source import SourceConfig, train_source
 from stpl.train.stages import estimate_batch_norm, spread
 
 CRITERIA: tuple[Criterion, ...] = ("agreement", "information", "entropy", "nuclear_norm", "batch_statistics")
+CHOOSING = ("criterion", "information_margin", "agreement_margin", "entropy_margin")
+"""Settings that what is measured does not depend on: choices are made anew of the scores that are there."""
 NETWORKS = ("batch-norm", "batch-norm, stage off", "group-norm")
 ARCH = "group_norm_net:build"
 SPEC = "synthstreet:?domain={}&seed={}&sequences=4&frames=31&fps=3&size=240x320"
@@ -84,14 +88,18 @@ VARIATIONS = {
     "dusk, yellow": Variation(SPEC.format("dusk", 540), (0.95, 1.0, 1.3)),
     "fog, bright": Variation(SPEC.format("fog", 760), (0.75, 0.75, 0.75)),
 }
-UNSEEN = {
-    f"{weather}-{seed}": Variation(SPEC.format(weather, seed))
-    for weather, seeds in (("rain", (811, 812)), ("snow", (911, 912)), ("fog", (731,)))
-    for seed in seeds
-}
-"""Test domains that nobody had looked at when the margins were set: `agreement_margin` had been raised after an earlier
-street in snow (900) had lost by calibration."""
-GENERATED = {**VARIATIONS, **UNSEEN}
+
+
+def _streets(**seeds: tuple[int, ...]) -> dict[str, Variation]:
+    return {f"{name}-{seed}": Variation(SPEC.format(name, seed)) for name, all_of in seeds.items() for seed in all_of}
+
+
+SEEN = _streets(rain=(811, 812), snow=(911, 912), fog=(731,))
+"""Opened after `agreement_margin` had been raised, which an earlier street in snow had asked for. On two of them the
+calibration lost 0.9 and 5.7 mIoU, with the batch-norm stage off: `entropy_margin` came of that."""
+UNSEEN = _streets(rain=(821,), snow=(921, 922, 923), fog=(741,))
+"""Opened after all margins were set."""
+GENERATED = {**VARIATIONS, **SEEN, **UNSEEN}
 DEVELOPMENT = ("dusk", "night", *VARIATIONS)
 
 
@@ -116,15 +124,33 @@ def measure(source: Checkpoint, target: VideoDataset, frames: list[int], stage: 
         changed = _seen_through(source, None if curve.identity else curve.lut())
         adapted = estimate_batch_norm(config, changed, PreparedVideo(target, changed.input.spec()))
         miou[curve.name] = 100 * evaluate_checkpoint(adapted, target, frames).miou
-    chosen = {name: choose(found.scores, _with_criterion(settings, name)).curve.name for name in CRITERIA}
     return {
         "curves": miou,
-        "chosen": chosen,
-        "reason": found.reason,
         "scores": [scores.as_dict() for scores in found.scores],
         "cpu_seconds": round(seconds, 2),
         "commit": COMMIT,
     }
+
+
+def choose_anew(row: dict[str, Any], settings: CalibrationConfig) -> None:
+    """Writes to a row what each criterion chooses by its scores, and the default's reason."""
+    scores = [
+        Scores(
+            ToneCurve(entry["gamma"], tuple(entry["channels"])),
+            *(
+                _number(entry[name])
+                for name in ("entropy", "information", "nuclear_norm", "batch_statistics", "agreement")
+            ),
+        )
+        for entry in row["scores"]
+    ]
+    chosen = {name: choose(scores, settings.model_copy(update={"criterion": name})) for name in CRITERIA}
+    row["chosen"] = {name: found.curve.name for name, found in chosen.items()}
+    row["reason"] = chosen[settings.criterion].reason
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def has_source(network: str, domain: str) -> bool:
@@ -137,7 +163,6 @@ def key_of(source: Checkpoint, domain: str, stage: bool, every: int) -> str:
     config = AdaptConfig()
     roots = [
         ("stpl.method.calibration", "calibrate"),
-        ("stpl.method.calibration", "choose"),
         ("stpl.method.tone_curves", "candidate_curves"),
         ("stpl.method.tone_curves", "balancing_exponents"),
         ("stpl.train.stages", "estimate_batch_norm"),
@@ -146,7 +171,10 @@ def key_of(source: Checkpoint, domain: str, stage: bool, every: int) -> str:
     ]
     code = CodeIndex()
     parts = {
-        "settings": [config.calibration.model_dump(mode="json"), config.batch_norm.model_dump(mode="json")],
+        "settings": [
+            config.calibration.model_dump(mode="json", exclude=set(CHOOSING)),
+            config.batch_norm.model_dump(mode="json"),
+        ],
         "source": source.digest,
         "video": repr(GENERATED.get(domain) or DOMAINS[domain]),
         "measured": [stage, every],
@@ -174,7 +202,9 @@ def summary(rows: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--domains", nargs="+", default=list(DEVELOPMENT), choices=["unseen", *GENERATED, *DOMAINS])
+    parser.add_argument(
+        "--domains", nargs="*", default=list(DEVELOPMENT), choices=["seen", "unseen", *GENERATED, *DOMAINS]
+    )
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--source", type=Path, default=Path("models/street-day"))
     parser.add_argument("--group-norm", type=Path, default=Path("runs/calibration/group-norm"))
@@ -186,7 +216,8 @@ def main() -> None:
     out = args.json or RESULTS / "calibration.json"
     results = json.loads(out.read_text(encoding="utf-8"))["results"] if out.is_file() else {"networks": {}}
     results["settings"] = CalibrationConfig().model_dump(mode="json")
-    for domain in (name for asked in args.domains for name in (UNSEEN if asked == "unseen" else (asked,))):
+    groups = {"seen": SEEN, "unseen": UNSEEN}
+    for domain in (name for asked in args.domains for name in groups.get(asked, (asked,))):
         target = GENERATED[domain].open() if domain in GENERATED else open_video(DOMAINS[domain], args.data)[1]
         frames = target.labelled()[:: args.every]
         for network in args.networks:
@@ -199,9 +230,14 @@ def main() -> None:
             if rows.get(domain, {}).get("key") == key:
                 continue
             row = {"key": key, "frames": len(frames), **measure(source, target, frames, stage)}
+            choose_anew(row, CalibrationConfig())
             rows[domain] = row
             _print(f"{domain} / {network}", row)
             write_result("calibration", results, out)
+    for rows in results["networks"].values():
+        for row in rows.values():
+            choose_anew(row, CalibrationConfig())
+    write_result("calibration", results, out)
     for network, rows in results["networks"].items():
         print(network, {name: [round(value, 2) for value in pair] for name, pair in summary(rows).items()})
 
@@ -227,10 +263,6 @@ def _source_of(network: str, domain: str, args: argparse.Namespace) -> Checkpoin
 
 def _seen_through(source: Checkpoint, lut: Lut | None) -> Checkpoint:
     return replace(source, input=source.input.model_copy(update={"lut": chain(lut, source.input.lut)}))
-
-
-def _with_criterion(settings: CalibrationConfig, criterion: Criterion) -> CalibrationConfig:
-    return settings.model_copy(update={"criterion": criterion})
 
 
 if __name__ == "__main__":

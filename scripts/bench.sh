@@ -12,7 +12,7 @@ python benchmarks/video_reading.py
 
 python benchmarks/calibration.py
 python benchmarks/calibration.py --domains rain snow
-python benchmarks/calibration.py --domains unseen --networks batch-norm "batch-norm, stage off"
+python benchmarks/calibration.py --domains seen unseen --networks batch-norm "batch-norm, stage off"
 python benchmarks/tables.py settings development-rivals rivals ablation guard --jobs "$jobs"
 python benchmarks/purity.py
 

@@ -19,7 +19,7 @@ python benchmarks/soak.py || status=1
 
 python benchmarks/tables.py rivals ablation guard --jobs "${JOBS:-2}"
 python benchmarks/calibration.py --domains rain snow
-python benchmarks/calibration.py --domains unseen --networks batch-norm "batch-norm, stage off"
+python benchmarks/calibration.py --domains seen unseen --networks batch-norm "batch-norm, stage off"
 if [[ -f "${STPL_CAMVID:-missing}/dataset.yaml" ]]; then
   python benchmarks/calibration.py --domains camvid-dusk --data "$STPL_CAMVID" \
     --camvid-source "$(python benchmarks/tables.py rivals --print-camvid-source)"

@@ -40,6 +40,8 @@ class CalibrationConfig(Config):
     """Nats by which a curve's information must exceed that of the frames as they are."""
     agreement_margin: float = Field(0.05, ge=0)
     """mIoU, 0..1, by which its agreement must; the largest that loses no gain on the development domains."""
+    entropy_margin: float = Field(0.02, ge=0)
+    """Nats of mean entropy by which a curve may leave the model less sure than it is of the frames as they are."""
     judge_blend: float = Field(0.75, ge=0, le=1)
     """Share of the target's batch-norm statistics in the models that are agreed with, where the stage that would
     re-estimate them is off."""
@@ -143,15 +145,22 @@ def choose(scores: list[Scores], config: CalibrationConfig) -> Calibration:
 
 
 def _choose_by_both(scores: list[Scores], config: CalibrationConfig) -> Calibration:
-    """Among the curves that both judges prefer by their margins, the one with the best sum of standard scores."""
+    """Among the curves that both judges prefer by their margins, the one with the best sum of standard scores.
+
+    A curve that leaves the model less sure of the pixels has not brought it back to what it knows, however its labels
+    are spread over the classes: it is not among them.
+    """
     base = scores[0]
     information = torch.tensor([s.information for s in scores], dtype=torch.float64)
     agreement = torch.tensor([s.agreement for s in scores], dtype=torch.float64)
     informative = information > base.information + config.information_margin
     agreed = agreement > base.agreement + config.agreement_margin
-    both = informative & agreed
+    sure = torch.tensor([s.entropy <= base.entropy + config.entropy_margin for s in scores])
+    both = informative & agreed & sure
     if not bool(both.any()):
-        if bool(informative.any()) and bool(agreed.any()):
+        if bool((informative & agreed).any()):
+            why = "the curves that are better in information and in agreement leave the model less sure"
+        elif bool(informative.any()) and bool(agreed.any()):
             why = "information and agreement prefer different curves"
         elif bool(informative.any()):
             why = f"no curve's labels agree better by {config.agreement_margin:g} mIoU with those under the others"

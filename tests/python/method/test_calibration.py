@@ -11,7 +11,7 @@ from torch import nn
 
 from stpl.method.agreement import label_agreement
 from stpl.method.batch_norm import reestimate_batch_norm
-from stpl.method.calibration import Calibration, CalibrationConfig, calibrate, weighted_agreement
+from stpl.method.calibration import Calibration, CalibrationConfig, calibrate, choose, weighted_agreement
 from stpl.method.calibration_scores import Judgement, Scores, judge
 from stpl.method.tone_curves import ToneCurve, balancing_exponents, candidate_curves, chain, gamma_lut
 from stpl.models import CompactNet
@@ -222,3 +222,15 @@ def test_the_chosen_curve_and_the_reason_are_in_the_log():
     assert event["curve"] == f"gamma {event['chosen']:g}" and event["reason"].startswith(event["curve"])
     assert [c["curve"] for c in event["candidates"]][:2] == ["as they are", "gamma 1.5"]
     assert {"information", "agreement", "channels"} <= set(event["candidates"][0])
+
+
+def test_a_curve_that_leaves_the_model_less_sure_is_not_taken() -> None:
+    def scored(gamma: float, entropy: float, information: float, agreement: float) -> Scores:
+        return Scores(ToneCurve(gamma), entropy, information, 1.0, 1.0, agreement)
+
+    base = scored(1.0, 0.5, 1.0, 0.5)
+    spread_out = scored(0.7, 0.53, 1.2, 0.7)
+    kept = choose([base, spread_out], CalibrationConfig())
+    assert kept.curve.identity and "less sure" in kept.reason
+    assert choose([base, spread_out], CalibrationConfig(entropy_margin=0.04)).curve.gamma == 0.7
+    assert choose([base, spread_out, scored(0.6, 0.45, 1.1, 0.6)], CalibrationConfig()).curve.gamma == 0.6
