@@ -19,7 +19,7 @@ from stpl.benchmark.parts import Part, write_json
 from stpl.benchmark.protocol import BENCHMARKS, Benchmark
 from stpl.errors import UserError
 from stpl.train.adapt import adapt
-from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stpl.train.config import Method
 from stpl.train.pair_source import require_start, train_pair_source
 from stpl.train.run import data_identity
@@ -28,6 +28,8 @@ from stpl.train.source import train_source
 logger = logging.getLogger(__name__)
 
 SCORES_FILE = "scores.json"
+LAST_FILE, BEST_FILE = "last.safetensors", "best_on_val.safetensors"
+"""Snapshots beside the checkpoint that a run puts out, told apart as in the table."""
 RESULTS_FILE = "results.json"
 
 Score = dict[str, Any]
@@ -197,7 +199,8 @@ class BenchmarkRun:
 
 
 class _SnapshotScores:
-    """Scores snapshots as they come, each once, and keeps the scores in a file.
+    """Scores snapshots as they come, each once, and keeps the scores in a file, with the last snapshot and the best
+    one beside it.
 
     Nothing of it goes back into the run: the val labels choose nothing.
     """
@@ -215,7 +218,12 @@ class _SnapshotScores:
         self._file.unlink(missing_ok=True)
 
     def __call__(self, step: int, checkpoint: Checkpoint) -> None:
-        self._record["snapshots"][str(step)] = self._scored(checkpoint)
+        known = [score["miou"] for score in self._record["snapshots"].values()]
+        score = self._scored(checkpoint)
+        save_checkpoint(checkpoint, self._file.with_name(LAST_FILE))
+        if score["miou"] > max(known, default=-1.0):
+            save_checkpoint(checkpoint, self._file.with_name(BEST_FILE))
+        self._record["snapshots"][str(step)] = score
         write_json(self._file, self._record)
 
     def add_selected(self, checkpoint: Checkpoint) -> None:

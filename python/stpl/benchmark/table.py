@@ -12,11 +12,11 @@ from stpl.benchmark.run import RunScore
 HEADER = ("method", "setting", "selected", "last", "best on val *", "source")
 NOTE = """\
 mIoU in percent over {scored} classes and {frames} labelled frames of the val split{incomplete}, evaluated as the
-released baselines do it. **Selected**: the checkpoint that the run put out, chosen without labels. **Last**: that of
-the last step. **Best on val** (*): the best of the snapshots and the selected checkpoint by the val labels; it needs
-labels to find and chooses nothing here, and is what the released baselines report, so that published numbers stand in
-its column. ±: standard deviation over seeds. T: released code of TPS; P: poster of STPL; U: released code of UDASS; O:
-a public collection of papers' results.
+released baselines do it. **Selected**: the checkpoint that the run put out, chosen without labels. **Last**: the last
+snapshot; a guard that acts may have taken training back, or ended it, before. **Best on val** (*): the best of the
+snapshots and the selected checkpoint by the val labels; it needs labels to find and chooses nothing here, and is what
+the released baselines report, so that published numbers stand in its column. ±: standard deviation over seeds. T:
+released code of TPS; P: poster of STPL; U: released code of UDASS; O: a public collection of papers' results.
 """
 
 

@@ -61,6 +61,8 @@ def test_from_data_to_table_once(command: list[str], tmp_path: Path, capfd: pyte
     selected = evaluate_published(load_checkpoint(out / "stpl-1"), data, size)
     assert stpl["selected"]["miou"] == selected.miou
     assert stpl["selected"]["frames"] == 2
+    for name, kind in (("checkpoint", "selected"), ("last", "last"), ("best_on_val", "best")):
+        assert load_checkpoint(out / "stpl-1" / f"{name}.safetensors").digest == stpl[kind]["digest"]
     page = (out / "table.md").read_text()
     assert "| STPL | SF video |  |  | 52.5 | P |" in page
     assert "2 labelled frames of the val split (of 500: not comparable" in page
