@@ -6,17 +6,22 @@
 All do what push() does: an RGB frame is resized (bilinear) and normalised, the network runs, its logits are upsampled
 to the frame's size (bilinear), labels are uint8. A frame begins and ends in the GPU's memory, or in the host's. The
 same network with random weights, the same precision and frames, in turns within one process. A turn is some frames
-that follow each other and one wait for the GPU; each pipeline must give push()'s labels on nearly all pixels before it
-is timed. What cannot run here is left out with its reason: push() without TensorRT, ONNX Runtime without CUDA.
+that follow each other and one wait for the GPU; p50 and p99 are of single frames, each waited for (of the host's
+push(), of the time between two results). Beside its time stands on how many pixels a pipeline gives push()'s label; one
+that does something else is not timed. What cannot run here is left out with its reason: push() without TensorRT, ONNX
+Runtime without CUDA. The file is written after each row, the largest frames first: what stops it later costs no row.
 
-Bundles that lie under runs/bench/networks are not exported again; `--export-only` makes them where OpenVINO is, which
-an export is checked with.
+`--export-only` leaves networks and bundles in the folder of `--bundles`, under names that depend on no library's
+version: made where OpenVINO is, which an export is checked with, they are carried to where it is not. The network
+alone, without a frame, is timed by `stpl_rt_cuda_pipeline BUNDLE`.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -36,16 +41,22 @@ from turns import measured_in_turns, ratio
 
 import stpl_rt
 from stpl.models.protocol import aligns_corners
-from stpl.train.checkpoint import Checkpoint
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint, save_checkpoint
 
 MODELS = ("segformer-b1", "pidnet-s")
-SIZES = ((1024, 512), (2048, 1024))
+SIZES = ((2048, 1024), (1024, 512))
+BUNDLES = Path(__file__).resolve().parent.parent / "runs" / "bench" / "gpu_bundles"
+SINGLE_SECONDS = 2.0
+"""For the frames that are timed one by one; at most ``SINGLE_FRAMES``."""
+SINGLE_FRAMES = 300
 FRAMES = 8
 """Different ones, shown in turn."""
 LEAST_AGREEMENT = 0.9
 """Share of the pixels that must get push()'s label: networks with random weights have many pixels between two classes,
 which fp16 decides either way."""
 TYPES = {"f32": torch.float32, "f16": torch.float16}
+
+logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 Network = Callable[[Tensor], Tensor]
@@ -63,8 +74,7 @@ class Bench:
     """One network at one size, and what its frames are."""
 
     def __init__(self, model: str, size: tuple[int, int], args: argparse.Namespace) -> None:
-        self.checkpoint = random_checkpoint(model, size)
-        self.bundle = random_bundle(model, size, precision=args.precision)
+        self.checkpoint, self.bundle = prepared(model, size, args)
         self.device = torch.device(args.device)
         self.type = TYPES[args.precision]
         self.precision = args.precision
@@ -89,6 +99,26 @@ class Bench:
             device_labels=stays and gpu,
             build_engines=gpu,
         )
+
+
+def prepared(model: str, size: tuple[int, int], args: argparse.Namespace) -> tuple[Checkpoint, stpl_rt.Bundle]:
+    """The carried network and bundle where they lie in the folder of ``--bundles``, else made here."""
+    folder = args.bundles / f"{model}-{size_name(size)}-{args.precision}"
+    if (folder / "bundle" / "manifest.json").is_file() and (folder / FILE_NAME).is_file():
+        return load_checkpoint(folder / FILE_NAME), stpl_rt.Bundle.open(folder / "bundle")
+    return random_checkpoint(model, size), random_bundle(model, size, precision=args.precision)
+
+
+def export(model: str, size: tuple[int, int], args: argparse.Namespace) -> Path:
+    """Leaves them there, whole or not at all."""
+    folder: Path = args.bundles / f"{model}-{size_name(size)}-{args.precision}"
+    if (folder / FILE_NAME).is_file():
+        return folder
+    exported = random_bundle(model, size, precision=args.precision).segment.file.parent
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(exported, folder / "bundle")
+    save_checkpoint(random_checkpoint(model, size), folder / FILE_NAME)
+    return folder
 
 
 def push(bench: Bench, schedule: str) -> Resident:
@@ -210,39 +240,81 @@ def host_turn(results: Callable[[Sequence[Image]], Iterator[Any]], bench: Bench,
     return turn
 
 
-def enqueue_us(segment: Resident, bench: Bench) -> float:
+def resident_singles(segment: Resident, bench: Bench) -> Iterator[float]:
+    """Milliseconds of frames that are waited for one by one, without end."""
+    for frame in itertools.cycle(bench.on_device):
+        bench.wait()
+        start = time.perf_counter()
+        segment(frame)
+        bench.wait()
+        yield 1e3 * (time.perf_counter() - start)
+
+
+def host_singles(results: Callable[[Iterator[Image]], Iterator[Any]], bench: Bench) -> Iterator[float]:
+    """Milliseconds from one frame's labels to the next one's, without end."""
+    start = time.perf_counter()
+    for _ in results(itertools.cycle(bench.on_host)):
+        now = time.perf_counter()
+        yield 1e3 * (now - start)
+        start = now
+
+
+def spread(singles: Iterator[float]) -> dict[str, float]:
+    """Of single frames, but for the first few."""
+    taken: list[float] = []
+    for _ in itertools.islice(singles, FRAMES):
+        pass
+    until = time.perf_counter() + SINGLE_SECONDS
+    while len(taken) < FRAMES or (len(taken) < SINGLE_FRAMES and time.perf_counter() < until):
+        taken.append(next(singles))
+    p50, p99 = np.percentile(taken, (50, 99))
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "singles": len(taken)}
+
+
+def enqueue_us(segment: Resident, bench: Bench) -> dict[str, float]:
     """Microseconds of the host for one frame, the GPU having nothing to do."""
     taken = []
-    for frame in itertools.islice(itertools.cycle(bench.on_device), 5 * FRAMES):
+    for frame in itertools.islice(itertools.cycle(bench.on_device), 10 * FRAMES):
         bench.wait()
         start = time.perf_counter()
         segment(frame)
         taken.append(1e6 * (time.perf_counter() - start))
-    return median(taken)
+    p50, p99 = np.percentile(taken, (50, 99))
+    return {"p50": float(p50), "p99": float(p99)}
 
 
 def pipelines(bench: Bench) -> tuple[dict[str, Resident], dict[str, str]]:
     """Those that run here, push() first, and why the others do not."""
     found: dict[str, Resident] = {}
     missing = {}
-    for name, make in {"push": lambda bench: push(bench, "every"), **USERS}.items():
+    makers = {"push": lambda bench: push(bench, "every"), "fixed:5": lambda bench: push(bench, "fixed:5"), **USERS}
+    for name, make in makers.items():
         try:
             found[name] = make(bench)
+            bench.wait()
         except MissingError as why:
             missing[name] = str(why)
+        except Exception as why:  # an engine that is refused, a compiler that fails: the others are compared
+            missing[name] = f"{type(why).__name__}: {why}"
     return found, missing
 
 
-def agreement(candidates: dict[str, Resident], bench: Bench) -> dict[str, float]:
-    """Share of the first pipeline's labels that each gives; raises where one does something else."""
+def agreement(candidates: dict[str, Resident], bench: Bench, missing: dict[str, str]) -> dict[str, float]:
+    """Share of the first pipeline's labels that each gives. Those that fail or do something else go to ``missing``."""
     expected: Image | None = None
     shares = {}
-    for name, segment in candidates.items():
-        labels = labels_of(segment(bench.on_device[0]))
+    for name, segment in list(candidates.items()):
+        try:
+            labels = labels_of(segment(bench.on_device[0]))
+        except Exception as why:
+            missing[name] = f"{type(why).__name__}: {why}"
+            del candidates[name]
+            continue
         expected = labels if expected is None else expected
         shares[name] = float((labels == expected).mean())
         if shares[name] < LEAST_AGREEMENT:
-            raise RuntimeError(f"{name} gives the expected label on {100 * shares[name]:.2f} % of the pixels alone")
+            missing[name] = f"gives the expected label on {100 * shares[name]:.2f} % of the pixels alone"
+            del candidates[name]
     return shares
 
 
@@ -250,25 +322,28 @@ def agreement(candidates: dict[str, Resident], bench: Bench) -> dict[str, float]
 def measure(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of a frame by pipeline, and how many times push()'s that is; what else push() is judged by."""
     candidates, missing = pipelines(bench)
-    shares = agreement(candidates, bench)
-    turns = {name: resident_turn(segment, bench, args.frames) for name, segment in candidates.items()}
-    hosts = {
-        name: host_turn(partial(map, over_host(segment, bench)), bench, args.frames)
-        for name, segment in candidates.items()
-        if name != "push"
-    }
+    shares = agreement(candidates, bench, missing)
     row: dict[str, Any] = {"missing": missing}
+    turns = {name: resident_turn(segment, bench, args.frames) for name, segment in candidates.items()}
+    runs = {
+        name: partial(map, over_host(segment, bench))
+        for name, segment in candidates.items()
+        if name not in ("push", "fixed:5")
+    }
     if "push" in candidates:
-        turns["fixed:5"] = resident_turn(push(bench, "fixed:5"), bench, args.frames)
-        hosts = {"push": host_turn(bench.segmenter("every", stays=False).stream, bench, args.frames), **hosts}
+        runs = {"push": bench.segmenter("every", stays=False).stream, **runs}
         row["enqueue_us"] = enqueue_us(candidates["push"], bench)
-    times = measured_in_turns(turns, args.rounds, args.seconds)
-    row["resident"] = table(times, shares)
+    row["resident"] = table(measured_in_turns(turns, args.rounds, args.seconds), shares)
+    for name, segment in candidates.items():
+        row["resident"][name] |= spread(resident_singles(segment, bench))
+    hosts = {name: host_turn(results, bench, args.frames) for name, results in runs.items()}
     row["host"] = table(measured_in_turns(hosts, args.rounds, args.seconds), shares)
+    for name, results in runs.items():
+        row["host"][name] |= spread(host_singles(results, bench))
     return row
 
 
-def table(times: dict[str, list[float]], shares: dict[str, float]) -> dict[str, dict[str, float]]:
+def table(times: dict[str, list[float]], shares: dict[str, float]) -> dict[str, dict[str, Any]]:
     """Each one's time, as a multiple of push()'s, too, where that ran."""
     return {
         name: {
@@ -282,25 +357,37 @@ def table(times: dict[str, list[float]], shares: dict[str, float]) -> dict[str, 
 
 def main() -> None:
     args = arguments()
-    rows = {}
-    for model, size in itertools.product(args.models, args.sizes):
+    if args.export_only:
+        for model, size in itertools.product(args.models, args.sizes):
+            print(export(model, size, args))
+        return
+    gpu = torch.device(args.device).type == "cuda"
+    settings = {"device": args.device, "precision": args.precision, "frames": args.frames}
+    gpu_name = torch.cuda.get_device_name(args.device) if gpu else None
+    rows: dict[str, Any] = {}
+    results = {"settings": settings, "torch": torch.__version__, "gpu": gpu_name, "rows": rows}
+    for size, model in itertools.product(args.sizes, args.models):
         name = f"{model} {size_name(size)}"
-        if args.export_only:
-            print(random_bundle(model, size, precision=args.precision).segment.file.parent)
-            continue
-        # Not the default stream: the others' work is ordered there by each library in its own way.
-        gpu = torch.device(args.device).type == "cuda"
-        with torch.cuda.stream(torch.cuda.Stream(args.device)) if gpu else nullcontext():
-            rows[name] = row = measure(Bench(model, size, args), args)
-        for where in ("resident", "host"):
+        try:
+            # Not the default stream: the others' work is ordered there by each library in its own way.
+            with torch.cuda.stream(torch.cuda.Stream(args.device)) if gpu else nullcontext():
+                rows[name] = measure(Bench(model, size, args), args)
+        except Exception as why:  # the other rows stay
+            logger.exception("%s", name)
+            rows[name] = {"failed": f"{type(why).__name__}: {why}"}
+        say(name, rows[name])
+        out = write_result("gpu_pipelines", results, args.json)
+    print(out)
+    if all("failed" in row for row in rows.values()):
+        raise SystemExit(1)
+
+
+def say(name: str, row: dict[str, Any]) -> None:
+    for where in ("resident", "host"):
+        if where in row:
             print(f"{name}, {where}: " + ", ".join(f"{who} {found['ms']:.2f} ms" for who, found in row[where].items()))
-        for who, why in row["missing"].items():
-            print(f"{name}: without {who}: {why}")
-    if rows:
-        settings = {"device": args.device, "precision": args.precision, "frames": args.frames}
-        gpu_name = torch.cuda.get_device_name(args.device) if torch.device(args.device).type == "cuda" else None
-        results = {"settings": settings, "torch": torch.__version__, "gpu": gpu_name, "rows": rows}
-        print(write_result("gpu_pipelines", results, args.json))
+    for who, why in row.get("missing", {}).items():
+        print(f"{name}: without {who}: {why}", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -312,7 +399,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--frames", type=int, default=40, help="of a turn")
     parser.add_argument("--seconds", type=float, default=0.2, help="of one pipeline's turns in one round")
-    parser.add_argument("--export-only", action="store_true", help="make the bundles and measure nothing")
+    parser.add_argument("--bundles", type=Path, default=BUNDLES, help="folder of carried networks (%(default)s)")
+    parser.add_argument("--export-only", action="store_true", help="make those and measure nothing")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     return parser.parse_args()
 

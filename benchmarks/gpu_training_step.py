@@ -9,7 +9,8 @@ turns, block by block, so that the machine's noise meets both alike. A block's s
 its time is from the first step's start until the last one's losses are on the host. The bf16 limit is the fastest of
 some large matrix products, measured in the same run; a step's floating-point operations are those of its matrix
 products and convolutions, forward and backward. The optical flow of a pair, which a run computes while it trains, is
-timed beside the steps: on the CPU with one thread, and where the training takes it to be computed.
+timed beside the steps: on the CPU with one thread, and where the training takes it to be computed. The file is written
+after each network: what fails or stops it later leaves what was measured.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from __future__ import annotations
 import argparse
 import gc
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,6 +39,8 @@ from stpl.train.checkpoint import Checkpoint
 from stpl.train.config import AdaptConfig
 from stpl.train.processes import Processes
 from stpl.train.training import Adaptation, precision_of
+
+logger = logging.getLogger(__name__)
 
 METHODS = ("self-training", "stpl")
 NETWORKS = ("segformer-b5", "accel_deeplabv2")
@@ -184,23 +189,43 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = Processes.start(args.device).device
     limit = bf16_limit(device, args.limit_size)
-    results = {
+    networks: dict[str, Any] = {}
+    results: dict[str, Any] = {
         "settings": {name: value for name, value in vars(args).items() if name != "json"},
         "precision": precision_of(args.precision, device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "torch": torch.__version__,
         "bf16_limit_tflops": 1e-12 * limit,
-        "networks": {network: measure(network, args, limit) for network in args.networks},
-        "flow": measure_flow(args.size, device),
+        "networks": networks,
+        "flow": guarded("flow", lambda: measure_flow(args.size, device)),
     }
-    for network, found in results["networks"].items():
-        for method, row in found["methods"].items():
-            numbers = (f"{name} {value:.3g}" for name, value in row.items() if isinstance(value, float))
-            print(f"{network}, {method}: " + ", ".join(numbers))
-        print(f"{network}: ratio {found['ratio']:.2f}")
+    for network in args.networks:
+        networks[network] = guarded(network, partial(measure, network, args, limit))
+        say(network, networks[network])
+        out = write_result("gpu_training_step", results, args.json)
     flow = results["flow"]
-    print(f"flow of a pair: {flow['cpu_ms']:.2f} ms on the CPU, {flow['device_ms']:.2f} ms where the training has it")
-    print(write_result("gpu_training_step", results, args.json))
+    if "failed" not in flow:
+        print(f"flow of a pair: {flow['cpu_ms']:.2f} ms on the CPU, {flow['device_ms']:.2f} ms where training has it")
+    print(out)
+    if any("failed" in found for found in networks.values()):
+        raise SystemExit(1)
+
+
+def guarded(name: str, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is measured, or why it could not be: the other rows stay."""
+    try:
+        return measured()
+    except Exception as why:
+        logger.exception("%s", name)
+        return {"failed": f"{type(why).__name__}: {why}"}
+
+
+def say(network: str, found: dict[str, Any]) -> None:
+    for method, row in found.get("methods", {}).items():
+        numbers = (f"{name} {value:.3g}" for name, value in row.items() if isinstance(value, float))
+        print(f"{network}, {method}: " + ", ".join(numbers))
+    if "ratio" in found:
+        print(f"{network}: ratio {found['ratio']:.2f}", flush=True)
 
 
 def arguments() -> argparse.Namespace:

@@ -5,11 +5,13 @@
 #include <stpl_rt/error.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "gil.h"
 #include "module.h"
+#include "segmenter/video_stream.h"
 
 namespace stpl_rt::bindings {
 namespace {
@@ -27,10 +29,15 @@ void* stream_of(std::int64_t number) {
   return number == 1 ? nullptr : reinterpret_cast<void*>(number);  // NOLINT(performance-no-int-to-ptr)
 }
 
-bool is_on_gpu(nb::handle given) {
-  if (!nb::hasattr(given, "__dlpack_device__")) return nb::hasattr(given, "__cuda_array_interface__");
+// The number of the GPU; what __cuda_array_interface__ does not say. None: on the host.
+constexpr int kUnsaid = -1;
+std::optional<int> gpu_of(nb::handle given) {
+  if (!nb::hasattr(given, "__dlpack_device__")) {
+    return nb::hasattr(given, "__cuda_array_interface__") ? std::optional(kUnsaid) : std::nullopt;
+  }
   const nb::object where = given.attr("__dlpack_device__")();
-  return nb::cast<int>(where[0]) == nb::device::cuda::value;
+  if (nb::cast<int>(where[0]) != nb::device::cuda::value) return std::nullopt;
+  return nb::cast<int>(where[1]);
 }
 
 [[noreturn]] void refuse(std::string_view name, nb::handle given) {
@@ -68,10 +75,14 @@ AnyArray read_interface(nb::handle given, std::string_view name, Segmenter& segm
     for (nb::handle bytes : fields["strides"]) strides.push_back(nb::cast<std::int64_t>(bytes) / item);
   }
   if (!strides.empty() && strides.size() != shape.size()) refuse(name, given);
-  const nb::object stream = fields.contains("stream") ? nb::borrow(fields["stream"]) : nb::none();
-  if (!stream.is_none()) segmenter.order_after(stream_of(nb::cast<std::int64_t>(stream)));
   auto* const data = reinterpret_cast<void*>(  // NOLINT(performance-no-int-to-ptr)
       nb::cast<std::uintptr_t>(fields["data"][0]));
+  if (segmenter.cuda_stream() != nullptr) {
+    segmenter.check_device(data, std::string(name));
+    // Who names no stream works on the default one, or has waited.
+    const nb::object stream = fields.contains("stream") ? nb::borrow(fields["stream"]) : nb::none();
+    segmenter.order_after(stream.is_none() ? nullptr : stream_of(nb::cast<std::int64_t>(stream)));
+  }
   return AnyArray(data, shape.size(), shape.data(), given, strides.empty() ? nullptr : strides.data(), type,
                   nb::device::cuda::value, 0);
 }
@@ -79,7 +90,8 @@ AnyArray read_interface(nb::handle given, std::string_view name, Segmenter& segm
 }  // namespace
 
 GivenArray take_array(nb::handle given, std::string_view name, Segmenter& segmenter) {
-  if (!is_on_gpu(given)) return {.array = take(given, name)};
+  const std::optional<int> gpu = gpu_of(given);
+  if (!gpu) return {.array = take(given, name)};
   void* const ours = segmenter.cuda_stream();
   if (ours == nullptr) {  // the CPU's stream says what it expected
     return {.array = nb::hasattr(given, "__dlpack__") ? take(given, name)
@@ -88,7 +100,11 @@ GivenArray take_array(nb::handle given, std::string_view name, Segmenter& segmen
   if (!nb::hasattr(given, "__dlpack__")) {
     return {.array = read_interface(given, name, segmenter), .place = ArrayPlace::device};
   }
-  // Its owner orders our stream behind its own.
+  if (*gpu != kUnsaid && *gpu != segmenter.cuda_device()) {
+    refuse_device(std::string(name), segmenter.cuda_device(), *gpu);
+  }
+  // Its owner orders our stream behind its own, which PyTorch does only where the array's GPU is in use.
+  const std::shared_ptr<void> in_use = segmenter.use_device();
   const nb::object capsule = given.attr("__dlpack__")("stream"_a = reinterpret_cast<std::intptr_t>(ours));
   return {.array = take(capsule, name), .place = ArrayPlace::device};
 }

@@ -1,8 +1,17 @@
-# GoogleTest: from the system, compiled or (Debian's googletest, for any machine) as source; else its source release is
-# downloaded and built.
-find_package(GTest QUIET)
+# GoogleTest: its sources in GTEST_ROOT; from the system or where GTEST_ROOT says it is installed, compiled or (Debian's
+# googletest, for any machine) as source; else its source release is downloaded and built.
 set(INSTALL_GTEST OFF)
 set(stpl_gtest_source /usr/src/googletest)
+set(stpl_gtest_given FALSE)
+foreach(stpl_gtest_root "${GTEST_ROOT}" "$ENV{GTEST_ROOT}")
+  if(NOT stpl_gtest_given AND stpl_gtest_root AND EXISTS "${stpl_gtest_root}/googletest/CMakeLists.txt")
+    set(stpl_gtest_source "${stpl_gtest_root}")
+    set(stpl_gtest_given TRUE)
+  endif()
+endforeach()
+if(NOT stpl_gtest_given)
+  find_package(GTest QUIET)
+endif()
 if(NOT GTest_FOUND AND EXISTS "${stpl_gtest_source}/CMakeLists.txt")
   add_subdirectory("${stpl_gtest_source}" googletest EXCLUDE_FROM_ALL)
 elseif(NOT GTest_FOUND)

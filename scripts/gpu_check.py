@@ -1,32 +1,34 @@
 """What scripts/gpu_check.sh runs: one step after the other, each with a time limit, and a JSON of what they found.
 
-A step that cannot run is skipped with its reason, one that fails leaves the end of its output; neither stops the rest.
-The exit status is 1 where a step failed.
+A step that cannot run is skipped with its reason, one that fails leaves the end of its output and what it had measured
+until then; neither stops the rest. The exit status is 1 where a step failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import importlib.util
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pieces
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "gpu"
 STAGE = BUILD / "python"
 WHEELS = BUILD / "wheels"
-WITH_TENSORRT = BUILD / "tensorrt"
-BUNDLES = ROOT / "runs" / "bench" / "networks"
+WITH_TENSORRT = ROOT / "build" / "gpu-tensorrt"
 LAST_LINES = 40
 SECONDS = 470
 END = time.monotonic() + SECONDS
@@ -41,32 +43,59 @@ class SkippedError(Exception):
 
 
 class FailedError(Exception):
-    """A step that ran and failed; the text is the end of what it said."""
+    """A step that ran and failed; the text is the end of what it said, ``results`` what it had found until then."""
+
+    def __init__(self, text: str, results: Facts | None = None) -> None:
+        super().__init__(text)
+        self.results = results
 
 
-def execute(command: list[str | Path], limit: float, **environment: str) -> str:
+def execute(command: Sequence[str | Path], limit: float, **environment: str) -> str:
     """Output of a command; raises :class:`FailedError` where it fails or takes longer than ``limit`` seconds."""
     left = END - time.monotonic()
     if left < 1:
         raise SkippedError(f"no time left: all {SECONDS} s went to what comes before it")
     limit = min(limit, left)
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # a group of its own, that ends as a whole
+    )
     try:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=limit,
-        )
-    except subprocess.TimeoutExpired as late:
-        said = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
-        raise FailedError(f"not done after {limit:.0f} s\n{last_lines(said)}") from None
-    if done.returncode != 0:
-        raise FailedError(f"exit status {done.returncode}\n{last_lines(done.stdout)}")
-    return done.stdout
+        said, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        end(process)
+        raise FailedError(f"not done after {limit:.0f} s\n{last_lines(process.communicate()[0])}") from None
+    except BaseException:
+        end(process)
+        raise
+    if process.returncode != 0:
+        raise FailedError(f"exit status {process.returncode}\n{last_lines(said)}")
+    return said
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """With all that it started: what goes on would take the GPU's time from the steps that follow."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def measured(command: Sequence[str | Path], out: Path, limit: float, **environment: str) -> Facts:
+    """What a benchmark left in ``out``, which it writes as it goes; of one that fails, what it had written."""
+    out.unlink(missing_ok=True)
+    try:
+        execute([*command, "--json", out], limit, **environment)
+    except FailedError as why:
+        with contextlib.suppress(OSError, ValueError):
+            why.results = json.loads(out.read_text(encoding="utf-8"))
+        raise
+    found: Facts = json.loads(out.read_text(encoding="utf-8"))
+    return found
 
 
 def last_lines(text: str) -> str:
@@ -88,71 +117,212 @@ def the_gpu() -> Facts:
     return dict(zip(fields, (value.strip() for value in line.split(",")), strict=True))
 
 
-def configure(gpu: Facts) -> Facts:
-    """Builds the kernels, their tests and benchmark, and the extension module for this interpreter."""
+def unpack(carried: Path | None) -> Facts:
+    """Puts the wheels of a folder, whole or in pieces, where only this check sees them."""
+    if carried is None:
+        raise SkippedError("no folder of wheels is given (--wheels, STPL_WHEELS)")
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    whole = [pieces.join(listing, BUILD / "joined") for listing in sorted(carried.rglob("*.whl.pieces"))]
+    files = [*sorted(carried.rglob("*.whl")), *whole]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    refused = {}
+    for file in files:  # each by itself: one made for another Python leaves the others
+        try:
+            execute([*pip, "--no-compile", "--target", WHEELS, file], 90)
+        except FailedError as why:
+            refused[file.name] = str(why)
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    found: Facts = {"wheels": [file.name for file in files if file.name not in refused], "refused": refused}
+    if refused:
+        raise FailedError("\n".join(f"{name}: {why}" for name, why in refused.items()), found)
+    return found
+
+
+class Given:
+    """What the check was started with, and what it finds of it."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.carried: Path | None = arguments.wheels
+        self.bundles: Path = arguments.bundles
+        self.models: list[str] = arguments.models
+        self.sizes: list[str] = arguments.sizes
+        self.gpu: Facts = {}
+
+    @property
+    def packages(self) -> Path | None:
+        """The folder of unpacked wheels."""
+        return WHEELS if self.carried is not None and WHEELS.is_dir() else None
+
+    @property
+    def path(self) -> dict[str, str]:
+        """The environment that finds them."""
+        return importing(self.packages)
+
+    def options(self) -> dict[str, str]:
+        """Of every configuration with CMake. Without OpenVINO the extension module runs no network on the CPU."""
+        options = {
+            "CMAKE_BUILD_TYPE": "Release",
+            "STPL_RT_OPENVINO": "ON" if can_import("openvino", self.path) else "OFF",
+            "STPL_RT_PYTHON": "OFF",
+            "STPL_RT_TESTS": "OFF" if self.why_no_tests() else "ON",
+            "Python_EXECUTABLE": sys.executable,
+        }
+        header = self.find("nlohmann/json.hpp")
+        if header is not None:
+            options["STPL_RT_JSON_INCLUDE_DIR"] = str(header.parent.parent)
+        sources = self.googletest()
+        if sources is not None:
+            options["GTEST_ROOT"] = str(sources)
+        return options
+
+    def why_no_tests(self) -> str:
+        """Empty where they can be built."""
+        missing = []
+        if self.googletest() is None and not any(map(is_there, ("/usr/src/googletest", "/usr/include/gtest"))):
+            missing.append("GoogleTest (installed, among what is carried, or in GTEST_ROOT)")
+        if not can_import("onnx", self.path):
+            missing.append("the Python package onnx")
+        return f"the tests want {' and '.join(missing)}" if missing else ""
+
+    def googletest(self) -> Path | None:
+        """Where GTEST_ROOT says, else its sources among what is carried."""
+        if is_there(os.environ.get("GTEST_ROOT", "")):
+            return Path(os.environ["GTEST_ROOT"]).resolve()
+        lists = self.find("googletest/CMakeLists.txt")
+        return lists.parent.parent if lists is not None else None
+
+    def find(self, name: str) -> Path | None:
+        """A file of this name among what is carried."""
+        if self.carried is None:
+            return None
+        return min(self.carried.resolve().rglob(name), default=None)
+
+
+def is_there(folder: str) -> bool:
+    return bool(folder) and Path(folder).is_dir()
+
+
+def find_nvcc() -> str:
     nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
     if nvcc is None:
         raise SkippedError("no nvcc on the path or in /usr/local/cuda/bin")
-    options = {
-        **build_options(),
-        "STPL_RT_CUDA": "ON",
-        "CMAKE_CUDA_COMPILER": nvcc,
-        "CMAKE_CUDA_ARCHITECTURES": gpu["compute_cap"].replace(".", ""),
-    }
-    started = time.monotonic()
-    execute(["cmake", "-S", ".", "-B", BUILD, "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items())], 120)
-    execute(["cmake", "--build", BUILD], 300)
-    return {**options, "seconds_to_build": round(time.monotonic() - started, 1)}
+    return nvcc
 
 
-def build_options() -> dict[str, str]:
-    """What can be built here beside the kernels. Without OpenVINO the extension module runs no network on the CPU."""
-    has = {name: importlib.util.find_spec(name) is not None for name in ("nanobind", "openvino", "onnx")}
+def kernel_options(given: Given) -> dict[str, str]:
     return {
-        "STPL_RT_OPENVINO": "ON" if has["openvino"] else "OFF",
-        "STPL_RT_PYTHON": "ON" if has["nanobind"] else "OFF",
-        "STPL_RT_TESTS": "ON" if has_googletest() and has["onnx"] else "OFF",
-        "Python_EXECUTABLE": sys.executable,
+        "STPL_RT_CUDA": "ON",
+        "CMAKE_CUDA_COMPILER": find_nvcc(),
+        "CMAKE_CUDA_ARCHITECTURES": given.gpu["compute_cap"].replace(".", ""),
     }
 
 
-def has_googletest() -> bool:
-    places = [os.environ.get("GTEST_ROOT", ""), "/usr/src/googletest", "/usr/include/gtest"]
-    return any(place and Path(place).is_dir() for place in places)
+def configure(folder: Path, options: dict[str, str], given: Given) -> None:
+    command = ["cmake", "-S", ".", "-B", folder, "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items())]
+    execute(command, 120, **given.path)
 
 
-def gpu_tests() -> Facts:
+def make(folder: Path, targets: Sequence[str], limit: float, given: Given) -> None:
+    """As many of the targets as can be built, anew; raises :class:`FailedError` where some cannot."""
+    for target in targets:
+        for program in folder.rglob(target):  # one of an earlier run must not stand for one that fails now
+            if program.is_file():
+                program.unlink()
+    execute(["cmake", "--build", folder, "--target", *targets, "--", "-k", "0"], limit, **given.path)
+
+
+def build(given: Given) -> Facts:
+    """Builds the kernels, their benchmarks and tests; what needs Python comes after it."""
+    options = {**given.options(), **kernel_options(given)}
+    started = time.monotonic()
+    facts: Facts = dict(options)
+    if options["STPL_RT_TESTS"] == "ON":
+        try:
+            configure(BUILD, options, given)
+        except FailedError as why:
+            facts["without_tests"] = str(why)
+            options["STPL_RT_TESTS"] = "OFF"
+    if options["STPL_RT_TESTS"] == "OFF":
+        configure(BUILD, options, given)
+    tests = ["stpl_rt_cuda_tests"] if options["STPL_RT_TESTS"] == "ON" else []
+    make(BUILD, ["stpl_rt_cuda_bench", "stpl_rt_cuda_pipeline", *tests], 240, given)
+    return {**facts, "seconds_to_build": round(time.monotonic() - started, 1)}
+
+
+def build_module(given: Given) -> Facts:
+    """The extension module for this interpreter, of what is built already."""
+    needs("nanobind", **given.path)
+    started = time.monotonic()
+    options = {**given.options(), **kernel_options(given), "STPL_RT_PYTHON": "ON", "STPL_RT_TESTS": "OFF"}
+    configure(BUILD, options, given)
+    make(BUILD, ["stpl_rt_python"], 200, given)
+    return {"seconds_to_build": round(time.monotonic() - started, 1)}
+
+
+def built(name: str, folder: Path) -> Path:
+    """A program that a build was to make."""
+    found = next((path for path in folder.rglob(name) if path.is_file() and os.access(path, os.X_OK)), None)
+    if found is None:
+        raise SkippedError(f"{name} was not built")
+    return found
+
+
+def gpu_tests(given: Given) -> Facts:
     """The tests labelled gpu; a skipped one is a failure here, for there is a GPU."""
-    if not (BUILD / "tests").is_dir():
-        raise SkippedError("they want GoogleTest (installed, or its sources in GTEST_ROOT) and the Python package onnx")
-    return tested(BUILD, "gpu")
+    if reason := given.why_no_tests():
+        raise SkippedError(reason)
+    return tested(built("stpl_rt_cuda_tests", BUILD), BUILD, "gpu")
 
 
-def tested(build: Path, label: str, *options: str) -> Facts:
-    output = execute(["ctest", "--test-dir", build, "-L", label, *options, "--output-on-failure"], 180)
-    # CTest 4 leaves out how many failed where none did.
-    found = re.search(r"(\d+)% tests passed(?:, (\d+) tests failed)? out of (\d+)", output)
-    skipped = len(re.findall(r"\*\*\*Skipped", output))
-    if found is None or skipped:
-        raise FailedError(f"{skipped} tests were skipped though there is a GPU\n{last_lines(output)}")
-    return {"passed": int(found[3]) - int(found[2] or 0), "of": int(found[3])}
+def tested(program: Path, folder: Path, label: str) -> Facts:
+    """All tests of a program but those of a machine without a GPU, in one process: each would make CUDA's context anew.
+
+    A fault can break the context for every test after it: where one fails, all run again, each in a process of its own.
+    """
+    out = folder / f"{program.name}.json"
+    out.unlink(missing_ok=True)
+    try:
+        execute([program, "--gtest_filter=-WithoutGpu.*", f"--gtest_output=json:{out}"], 120)
+    except FailedError as why:
+        each = ["ctest", "--test-dir", folder, "-L", label, "-E", "WithoutGpu", "-j", "8", "--output-on-failure"]
+        execute(each, 120)
+        raise FailedError(f"in one process, though each passes by itself: {why}") from None
+    suites = json.loads(out.read_text(encoding="utf-8"))["testsuites"]
+    ends = [test["result"] for suite in suites for test in suite["testsuite"] if test["status"] == "RUN"]
+    if skipped := ends.count("SKIPPED"):
+        raise FailedError(f"{skipped} tests were skipped though there is a GPU")
+    return {"passed": ends.count("COMPLETED"), "of": len(ends)}
 
 
 def kernels() -> Facts:
     """Microseconds of every kernel."""
-    programs = list(BUILD.rglob("stpl_rt_cuda_bench"))
-    if not programs:
-        raise SkippedError("stpl_rt_cuda_bench was not built")
-    found: Facts = json.loads(execute([programs[0]], 120))
+    found: Facts = json.loads(execute([built("stpl_rt_cuda_bench", BUILD)], 120))
     return found
 
 
 def pipeline() -> Facts:
     """Microseconds of whole frames around a network that takes no time: in the GPU's memory and the host's."""
-    programs = list(BUILD.rglob("stpl_rt_cuda_pipeline"))
-    if not programs:
-        raise SkippedError("stpl_rt_cuda_pipeline was not built")
-    found: Facts = json.loads(execute([programs[0]], 90))
+    found: Facts = json.loads(execute([built("stpl_rt_cuda_pipeline", BUILD)], 90))
+    return found
+
+
+def pipeline_of_networks(given: Given) -> Facts:
+    """The same around networks, by TensorRT: what a frame takes beside what its network takes alone."""
+    program = built("stpl_rt_cuda_pipeline", WITH_TENSORRT)
+    bundles = sorted(manifest.parent for manifest in given.bundles.glob("*-f16/bundle/manifest.json"))
+    if not bundles:
+        raise SkippedError(f"expected bundles in {given.bundles} (--bundles), found none")
+    found: Facts = {}
+    failed = []
+    for bundle in bundles:
+        name = bundle.parent.name
+        try:
+            found[name] = json.loads(execute([program, bundle, "f16"], 60))
+        except (FailedError, SkippedError) as why:
+            found[name] = {"reason": str(why)}
+            failed.append(f"{name}: {why}")
+    if failed:
+        raise FailedError("\n".join(failed), found)
     return found
 
 
@@ -174,40 +344,25 @@ def importing(*folders: Path | None) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
-def rtx_plan(wheels: Path | None) -> Facts:
-    """Plans of TensorRT for RTX with the compute capability unset: whether they run here, and their time."""
-    path = importing(unpacked(wheels))
+def rtx_plan(given: Given) -> Facts:
+    """Plans of TensorRT for RTX: whether they run here, and their time."""
+    path = given.path
     needs("torch", "onnx", "onnxscript", **path)
     if not can_import("tensorrt_rtx", path):
         raise SkippedError(
             "expected the Python package tensorrt_rtx, installed or as wheels in the folder of --wheels (STPL_WHEELS), "
-            f"found it neither installed nor in {wheels or 'any folder, for none is given'}"
+            f"found it neither installed nor in {given.carried or 'any folder, for none is given'}"
         )
     found: Facts = {}
     for network, precision in PLANS:
-        out = BUILD / "rtx_plan.json"
-        out.unlink(missing_ok=True)
-        command: list[str | Path] = [sys.executable, "benchmarks/rtx_plan.py", "--json", out]
+        command: list[str | Path] = [sys.executable, "benchmarks/rtx_plan.py"]
         try:  # each by itself: a plan that breaks the process leaves the others their turn
-            execute([*command, "--networks", network, "--precisions", precision], 90, **path)
-            found |= json.loads(out.read_text(encoding="utf-8"))
+            chosen = ["--networks", network, "--precisions", precision]
+            found |= measured([*command, *chosen], BUILD / "rtx_plan.json", 90, **path)
         except (FailedError, SkippedError) as why:
+            found |= getattr(why, "results", None) or {}
             found[f"{network} {precision}"] = {"runs": False, "reason": str(why)}
     return found
-
-
-@functools.cache
-def unpacked(wheels: Path | None) -> Path | None:
-    """The packages of a folder of wheels, where only this check sees them."""
-    if wheels is None:
-        return None
-    files = sorted(wheels.glob("*.whl"))
-    if not files:
-        raise SkippedError(f"expected wheels (*.whl) in {wheels}, found none")
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-    execute([*pip, "--no-compile", "--target", WHEELS, *files], 90)
-    return WHEELS
 
 
 def can_import(module: str, environment: dict[str, str]) -> bool:
@@ -215,63 +370,57 @@ def can_import(module: str, environment: dict[str, str]) -> bool:
     return subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, check=False).returncode == 0
 
 
-def tensorrt_engine(wheels: Path | None) -> Facts:
-    """The C++ TensorRT engine, built and tested with the library that TENSORRT_ROOT names."""
+def tensorrt_engine(given: Given) -> Facts:
+    """The C++ TensorRT engine and the kernels in one build, tested with the library that TENSORRT_ROOT names."""
     roots = os.environ.get("TENSORRT_ROOT", "")
     if not roots:
         raise SkippedError(
             "expected TensorRT's headers and library in TENSORRT_ROOT (an SDK's folder, or HEADERS;LIBRARIES where "
             "they lie apart), found it unset"
         )
-    if not (has_googletest() and importlib.util.find_spec("onnx")):
-        raise SkippedError(
-            "its tests want GoogleTest (installed, or its sources in GTEST_ROOT) and the Python package onnx"
-        )
-    folder = unpacked(wheels)
-    toolkit = execute(["scripts/cuda_toolkit.sh"], 30, PYTHON=sys.executable).strip()
-    build = WITH_TENSORRT
     options = {
+        **given.options(),
+        **kernel_options(given),
         "STPL_RT_TENSORRT": "ON",
         "STPL_RT_OPENVINO": "OFF",
-        "STPL_RT_TESTS": "ON",
-        "STPL_RT_PYTHON": build_options()["STPL_RT_PYTHON"],
-        "TENSORRT_ROOT": f"{roots};{folder}" if folder else roots,
-        "CUDAToolkit_ROOT": toolkit,
-        "CMAKE_BUILD_TYPE": "Release",
-        "Python_EXECUTABLE": sys.executable,
+        "STPL_RT_PYTHON": "ON" if can_import("nanobind", given.path) else "OFF",
+        "TENSORRT_ROOT": f"{roots};{given.packages}" if given.packages else roots,
     }
-    execute(["cmake", "-S", ".", "-B", build, "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items())], 120)
+    configure(WITH_TENSORRT, options, given)
     module = ["stpl_rt_python"] if options["STPL_RT_PYTHON"] == "ON" else []
-    execute(["cmake", "--build", build, "--target", "stpl_rt_tensorrt_tests", *module], 240)
-    return tested(build, "tensorrt", "--exclude-regex", "^WithoutGpu")
+    tests = ["stpl_rt_tensorrt_tests"] if options["STPL_RT_TESTS"] == "ON" else []
+    make(WITH_TENSORRT, ["stpl_rt_cuda_pipeline", *tests, *module], 240, given)
+    if not tests:
+        raise SkippedError(f"built, not tested: {given.why_no_tests()}")
+    return tested(built(tests[0], WITH_TENSORRT), WITH_TENSORRT, "tensorrt")
 
 
-def whole_pipelines(wheels: Path | None) -> Facts:
+def stage_of_most() -> Path:
+    """The package with the module that has TensorRT, where there is one."""
+    return stage_package(WITH_TENSORRT if any((WITH_TENSORRT / "bindings").glob("_core*.so")) else BUILD)
+
+
+def whole_pipelines(given: Given) -> Facts:
     """push() with TensorRT against PyTorch, torch.compile and ONNX Runtime; without TensorRT these alone."""
-    path = importing(unpacked(wheels))
+    path = given.path
     needs("torch", "transformers", "pydantic", "onnx", "onnxscript", "av", **path)
-    if not (can_import("openvino", path) or any(BUNDLES.glob("*-f16-*/manifest.json"))):
+    if not (can_import("openvino", path) or any(given.bundles.glob("*-f16/bundle/manifest.json"))):
         raise SkippedError(
-            f"expected OpenVINO, to export bundles, or bundles in {BUNDLES.relative_to(ROOT)}, made elsewhere by "
+            f"expected OpenVINO, to export bundles, or bundles in {given.bundles}, made elsewhere by "
             "benchmarks/gpu_pipelines.py --export-only; found neither"
         )
-    build = WITH_TENSORRT if any((WITH_TENSORRT / "bindings").glob("_core*.so")) else BUILD
-    out = BUILD / "gpu_pipelines.json"
-    command: list[str | Path] = [sys.executable, "benchmarks/gpu_pipelines.py", "--json", out]
-    execute(command, 240, **importing(stage_package(build), unpacked(wheels)))
-    found: Facts = json.loads(out.read_text(encoding="utf-8"))["results"]
-    return found
+    command: list[str | Path] = [sys.executable, "benchmarks/gpu_pipelines.py", "--bundles", given.bundles]
+    command += ["--models", *given.models] if given.models else []
+    command += ["--sizes", *given.sizes] if given.sizes else []
+    return measured(command, BUILD / "gpu_pipelines.json", 240, **importing(stage_of_most(), given.packages))
 
 
-def training_step(wheels: Path | None) -> Facts:
+def training_step(given: Given) -> Facts:
     """Time, memory and share of the bf16 limit of a step of STPL beside one of self-training."""
-    path = importing(unpacked(wheels))
+    path = given.path
     needs("torch", "kornia", "transformers", "pydantic", "rich", "safetensors", **path)
-    out = BUILD / "gpu_training_step.json"
-    command: list[str | Path] = [sys.executable, "benchmarks/gpu_training_step.py", "--json", out]
-    execute(command, 240, **importing(stage_package(BUILD), unpacked(wheels)))
-    found: Facts = json.loads(out.read_text(encoding="utf-8"))["results"]
-    return found
+    command: list[str | Path] = [sys.executable, "benchmarks/gpu_training_step.py"]
+    return measured(command, BUILD / "gpu_training_step.json", 240, **importing(stage_of_most(), given.packages))
 
 
 def limits() -> Facts:
@@ -294,7 +443,7 @@ def limits() -> Facts:
 
 
 def run(name: str, step: Callable[[], Facts], report: Facts, after: tuple[str, ...] = ("gpu",)) -> Facts | None:
-    """Runs one step, where those that it comes after are done, and notes how it ended."""
+    """Runs one step, where those that it comes after are done, and notes how it ended, whatever that is."""
     print(f"{name} ...", end=" ", flush=True)
     started = time.monotonic()
     entry: Facts = {}
@@ -307,13 +456,17 @@ def run(name: str, step: Callable[[], Facts], report: Facts, after: tuple[str, .
         entry = {"status": "skipped", "reason": str(why)}
     except FailedError as why:
         entry = {"status": "failed", "reason": str(why)}
+        if why.results is not None:
+            entry["results"] = why.results
+    except Exception:  # a fault of this script: the other steps' figures are worth as much
+        entry = {"status": "failed", "reason": last_lines(traceback.format_exc())}
     entry["seconds"] = round(time.monotonic() - started, 1)
     report["steps"][name] = entry
-    print(entry["status"], f"({entry['seconds']} s)", entry.get("reason", "").splitlines()[:1] or "")
+    print(entry["status"], f"({entry['seconds']} s)", entry.get("reason", "").splitlines()[:1] or "", flush=True)
     return entry.get("results")
 
 
-def folder_of(gpu: Facts | None) -> Path:
+def folder_of(gpu: Facts) -> Path:
     name = re.sub(r"[^a-z0-9]+", "-", gpu["name"].lower()).strip("-") if gpu else "no-gpu"
     return ROOT / "benchmarks" / "results" / name
 
@@ -323,33 +476,73 @@ def commit() -> str:
     return asked.stdout.strip() or os.environ.get("STPL_COMMIT", "unknown")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, nargs="?", help="the JSON's folder (default: benchmarks/results/<gpu>)")
-    parser.add_argument(
-        "--wheels",
-        type=Path,
-        default=Path(os.environ["STPL_WHEELS"]) if os.environ.get("STPL_WHEELS") else None,
-        help="folder of wheels of what is not installed: tensorrt_rtx and its parts, kornia... (default: $STPL_WHEELS)",
-    )
-    arguments = parser.parse_args()
-    report: Facts = {"commit": commit(), "python": sysconfig.get_python_version(), "steps": {}}
-    gpu = run("gpu", the_gpu, report, after=())
-    run("build", lambda: configure(gpu or {}), report)
-    run("tests", gpu_tests, report, after=("build",))
-    run("kernels", kernels, report, after=("build",))
-    run("pipeline", pipeline, report, after=("build",))
-    run("limits", limits, report)
-    run("rtx plan", lambda: rtx_plan(arguments.wheels), report)
-    run("tensorrt engine", lambda: tensorrt_engine(arguments.wheels), report)
-    run("pipelines of users", lambda: whole_pipelines(arguments.wheels), report, after=("build",))
-    run("training step", lambda: training_step(arguments.wheels), report, after=("build",))
-    folder = arguments.out or folder_of(gpu)
+def save(report: Facts, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "gpu_check.json"
     fresh = target.with_suffix(".tmp")
     fresh.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     fresh.replace(target)
+    return target
+
+
+def stop(_number: int, _frame: object) -> NoReturn:
+    """Whoever ends this script ends what it started."""
+    raise SystemExit(143)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    folder_of_out = os.environ.get("OUT")
+    parser.add_argument(
+        "out",
+        type=Path,
+        nargs="?",
+        default=Path(folder_of_out) if folder_of_out else None,
+        help="the JSON's folder (default: $OUT, else benchmarks/results/<gpu>)",
+    )
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        default=Path(os.environ["STPL_WHEELS"]) if os.environ.get("STPL_WHEELS") else None,
+        help="folder of wheels of what is not installed, of headers and GoogleTest's sources (default: $STPL_WHEELS)",
+    )
+    parser.add_argument(
+        "--bundles",
+        type=Path,
+        default=ROOT / "runs" / "bench" / "gpu_bundles",
+        help="folder that benchmarks/gpu_pipelines.py --export-only filled (default: %(default)s)",
+    )
+    parser.add_argument("--models", nargs="+", default=[], help="of the pipelines")
+    parser.add_argument("--sizes", nargs="+", default=[], metavar="WxH", help="of the pipelines")
+    return parser.parse_args()
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, stop)
+    arguments = parse()
+    given = Given(arguments)
+    report: Facts = {"commit": commit(), "python": sysconfig.get_python_version(), "steps": {}}
+    given.gpu = run("gpu", the_gpu, report, after=()) or {}
+    folder = arguments.out or folder_of(given.gpu)
+    # A build that fails in part leaves programs: what comes after it asks for those alone.
+    steps: dict[str, Callable[[], Facts]] = {
+        "wheels": lambda: unpack(given.carried),
+        "build": lambda: build(given),
+        "kernels": kernels,
+        "pipeline": pipeline,
+        "tests": lambda: gpu_tests(given),
+        "limits": limits,
+        "module": lambda: build_module(given),
+        "rtx plan": lambda: rtx_plan(given),
+        "tensorrt engine": lambda: tensorrt_engine(given),
+        "pipeline of networks": lambda: pipeline_of_networks(given),
+        "pipelines of users": lambda: whole_pipelines(given),
+        "training step": lambda: training_step(given),
+    }
+    target = save(report, folder)
+    for name, step in steps.items():
+        run(name, step, report)
+        target = save(report, folder)
     print(target)
     return int(any(entry["status"] == "failed" for entry in report["steps"].values()))
 

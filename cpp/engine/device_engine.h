@@ -23,10 +23,9 @@ class DeviceEngine {
   // The output tensor likewise.
   [[nodiscard]] virtual const void* output() const noexcept = 0;
   [[nodiscard]] virtual TensorType output_type() const noexcept = 0;
-  // Runs the network on what the work before on `stream` has written. Nothing waits. Throws Error(engine).
+  // Runs the network on what the work before on `stream` has written. Nothing waits. Throws Error(engine),
+  // also where a graph is recorded and this cannot be.
   virtual void enqueue(cuda::StreamHandle stream) = 0;
-  // Whether enqueue() may be recorded in a graph.
-  [[nodiscard]] virtual bool is_capturable() const noexcept { return true; }
 
  protected:
   DeviceEngine() = default;

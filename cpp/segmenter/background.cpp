@@ -45,15 +45,15 @@ Background::~Background() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-  for (const auto& item : done_) {  // a GPU may be reading what their owners lend
-    if (!item->failure) (void)finish(item->result);
-  }
+  // A GPU may be reading what their owners lend, and results that stay there are finished without a wait.
+  if (!done_.empty() || !lent_.empty()) stream_.wait();
 }
 
 bool Background::submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
                         std::optional<std::chrono::milliseconds> patience) {
   check_pushed(frame, info);
   check_lent(frame, info, owner != nullptr);
+  let_go();
   std::unique_ptr<Item> item;
   {
     std::unique_lock lock(mutex_);
@@ -123,7 +123,8 @@ Result Background::collect() {
   std::exception_ptr failure = std::exchange(item->failure, nullptr);
   lock.unlock();
   if (!failure) failure = finish(result);
-  item->owner.reset();  // a GPU has read the pixels by now
+  keep(std::exchange(item->owner, {}), result.device_labels);
+  let_go();
   lock.lock();
   --in_flight_;
   free_.push_back(std::move(item));
@@ -131,6 +132,32 @@ Result Background::collect() {
   changed_.notify_all();
   if (failure) std::rethrow_exception(failure);
   return result;
+}
+
+// Where labels stay on the GPU, nobody has waited for it to read the pixels; what failed is read.
+void Background::keep(std::shared_ptr<const void> owner, const DeviceMap& until) {
+  if (owner == nullptr || until.empty()) return;
+  const std::lock_guard lock(mutex_);
+  lent_.push_back({std::move(owner), until});
+}
+
+// What the GPU has read. Not under the lock: an owner may wait for one of its own (Python's), whose holder
+// may wait for ours.
+void Background::let_go() {
+  const auto is_there = [](const Lent& lent) {
+    try {
+      return lent.until.is_ready();
+    } catch (const Error&) {  // a GPU that failed reads nothing any more
+      return true;
+    }
+  };
+  while (true) {
+    Lent read;
+    const std::lock_guard lock(mutex_);
+    if (lent_.empty() || !is_there(lent_.front())) return;
+    read = std::move(lent_.front());
+    lent_.erase(lent_.begin());
+  }
 }
 
 std::exception_ptr Background::finish(Result& result) const noexcept {
@@ -145,6 +172,9 @@ std::exception_ptr Background::finish(Result& result) const noexcept {
 void Background::wait() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return waiting_.empty() && !works_; });
+  lock.unlock();
+  stream_.wait();
+  let_go();
 }
 
 std::size_t Background::pending() const noexcept {

@@ -33,7 +33,7 @@ class Background {
   bool submit(const Frame& frame, const FrameInfo& info, std::shared_ptr<const void> owner,
               std::optional<std::chrono::milliseconds> patience);
   Result collect();
-  // Until all that was submitted is done. Nobody submits in the meantime.
+  // Until all that was submitted is done, also by a GPU. Nobody submits in the meantime.
   void wait();
   [[nodiscard]] std::size_t pending() const noexcept;
 
@@ -49,7 +49,15 @@ class Background {
     std::exception_ptr failure;
   };
 
+  // Collected, and perhaps still to be read by a GPU.
+  struct Lent {
+    std::shared_ptr<const void> owner;
+    DeviceMap until;
+  };
+
   static bool is_read(const Item& item);
+  void keep(std::shared_ptr<const void> owner, const DeviceMap& until);
+  void let_go();
   void start_thread();
   [[nodiscard]] std::exception_ptr finish(Result& result) const noexcept;
   void work();
@@ -60,6 +68,7 @@ class Background {
   std::vector<std::unique_ptr<Item>> free_;
   std::vector<std::unique_ptr<Item>> waiting_;
   std::vector<std::unique_ptr<Item>> done_;
+  std::vector<Lent> lent_;
   std::size_t in_flight_ = 0;  // submitted and not collected
   const std::size_t most_;
   bool works_ = false;  // on a frame that is in none of the lists

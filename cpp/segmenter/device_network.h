@@ -51,7 +51,6 @@ class DeviceNetwork {
   // The latest run's likewise.
   void read_logits(float* out, cuda::StreamHandle stream);
 
-  [[nodiscard]] bool is_capturable() const noexcept { return engine_->is_capturable(); }
   // Values of the logits.
   [[nodiscard]] std::size_t size() const noexcept;
 

@@ -119,8 +119,13 @@ Result DeviceStream::segment(const Frame& frame, const FrameInfo& info, bool wai
         throw not_finite_error(static_cast<std::size_t>(failures.untold), network_.size());
       }
     }
-    if (!upload_.fits(frame)) prepare(frame);
-    segment(frame, info, waits, result);
+    try {
+      if (!upload_.fits(frame)) prepare(frame);
+      segment(frame, info, waits, result);
+    } catch (...) {
+      wait();  // whoever lent the frame lets it go now, and its upload may be on its way
+      throw;
+    }
   }
   return result;
 }
@@ -136,8 +141,7 @@ void DeviceStream::prepare(const Frame& frame) {
 
 template <class Enqueue>
 void DeviceStream::run(Part part, std::uint32_t constellation, cuda::StreamHandle stream, Enqueue&& enqueue) {
-  const bool has_network = part == Part::network || part == Part::key;
-  if (!device_.graphs || (has_network && !network_.is_capturable())) {
+  if (!device_.graphs) {
     enqueue(stream);
   } else {
     graphs_.run(constellation << 3U | static_cast<std::uint32_t>(part), stream, enqueue);
@@ -425,6 +429,16 @@ void DeviceStream::commit(const Frame& frame, const FrameInfo& info, const Resul
   ++next_index_;
 }
 
+std::shared_ptr<void> DeviceStream::use_device() const {
+  return std::make_shared<cuda::DeviceScope>(device_.device);
+}
+
+void DeviceStream::check_device(const void* memory, const std::string& name) const {
+  const int found = cuda::device_of(memory);
+  if (found >= 0 && found != device_.device) refuse_device(name, device_.device, found);
+}
+
+// Frames that were submitted before and are not enqueued yet wait, too: that is too much, and harmless.
 void DeviceStream::order_after(void* producer) {
   const cuda::DeviceScope scope(device_.device);
   produced_.record(static_cast<cuda::StreamHandle>(producer));

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/byte_pool.h"
@@ -61,6 +62,9 @@ class DeviceStream final : public VideoStream {
   void logits(std::vector<float>& out) override;
   void wait() noexcept override;
   [[nodiscard]] void* cuda_stream() const noexcept override { return stream_; }
+  [[nodiscard]] int cuda_device() const noexcept override { return device_.device; }
+  [[nodiscard]] std::shared_ptr<void> use_device() const override;
+  void check_device(const void* memory, const std::string& name) const override;
   void order_after(void* producer) override;
 
  private:
@@ -126,7 +130,8 @@ class DeviceStream final : public VideoStream {
 
   std::optional<cuda::Stream> own_stream_, network_stream_;  // the second where the network may be late
   const cuda::StreamHandle stream_;
-  cuda::Event input_ready_, network_ready_, numbers_ready_, produced_;
+  cuda::Event input_ready_, network_ready_, numbers_ready_;
+  cuda::Event produced_;  // for order_after() alone
   DeviceNetwork network_;
   std::optional<DeviceNetwork> fuse_, update_;
   FrameUpload upload_;

@@ -1,6 +1,8 @@
 // The parts of a frame's work, each recorded as a graph for every constellation of buffers that it meets.
 #pragma once
 
+#include <stpl_rt/error.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -12,18 +14,22 @@ namespace stpl_rt {
 class GraphCache {
  public:
   // Enqueues what `enqueue` puts on the stream it is given. The first time it does so directly, which lets
-  // libraries load and set up what cannot be recorded; the second time it is recorded. `key` stands for all
-  // that its arguments depend on.
+  // libraries load and set up what cannot be recorded; the second time it is recorded, and where that fails,
+  // it is enqueued directly from then on. `key` stands for all that its arguments depend on.
   template <class Enqueue>
   void run(std::uint32_t key, cuda::StreamHandle stream, Enqueue&& enqueue) {
     Entry* const entry = find(key);
     if (entry == nullptr) {
       enqueue(stream);
-      entries_.push_back({key, {}});
+      entries_.push_back({.key = key, .graph = {}});
       return;
     }
-    if (entry->graph.empty()) entry->graph.capture(recorder_.handle(), enqueue);
-    entry->graph.launch(stream);
+    if (entry->graph.empty() && !entry->is_refused) record(*entry, enqueue);
+    if (entry->is_refused) {
+      enqueue(stream);
+    } else {
+      entry->graph.launch(stream);
+    }
   }
   // For new sizes; nothing of it may be on its way.
   void clear() noexcept { entries_.clear(); }
@@ -32,7 +38,16 @@ class GraphCache {
   struct Entry {
     std::uint32_t key;
     cuda::Graph graph;
+    bool is_refused = false;  // it cannot be recorded
   };
+  template <class Enqueue>
+  void record(Entry& entry, Enqueue&& enqueue) {
+    try {
+      entry.graph.capture(recorder_.handle(), enqueue);
+    } catch (const Error&) {  // what fails for another reason fails once more, directly, and says why
+      entry.is_refused = true;
+    }
+  }
   Entry* find(std::uint32_t key) noexcept {
     for (Entry& entry : entries_) {
       if (entry.key == key) return &entry;

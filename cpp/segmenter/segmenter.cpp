@@ -103,14 +103,17 @@ class Segmenter::Impl {
   void wait() {
     const Turn turn(taken_, process_);
     background_.wait();
-    stream_->wait();
   }
   // Nothing in a forked child, where the lock may be held by a thread that is not there.
   [[nodiscard]] std::size_t pending() const noexcept { return is_here() ? background_.pending() : 0; }
   [[nodiscard]] void* cuda_stream() const noexcept { return stream_->cuda_stream(); }
+  [[nodiscard]] int cuda_device() const noexcept { return stream_->cuda_device(); }
+  [[nodiscard]] std::shared_ptr<void> use_device() const { return stream_->use_device(); }
+  void check_device(const void* memory, const std::string& name) const {
+    stream_->check_device(memory, name);
+  }
   void order_after(void* producer) {
     const Turn turn(taken_, process_);
-    check_idle("order_after");
     stream_->order_after(producer);
   }
   [[nodiscard]] const Bundle& bundle() const noexcept { return bundle_; }
@@ -217,6 +220,11 @@ void Segmenter::wait() { impl_->wait(); }
 std::size_t Segmenter::pending() const noexcept { return impl_->pending(); }
 void Segmenter::logits(std::vector<float>& out) { impl_->logits(out); }
 void* Segmenter::cuda_stream() const noexcept { return impl_->cuda_stream(); }
+int Segmenter::cuda_device() const noexcept { return impl_->cuda_device(); }
+std::shared_ptr<void> Segmenter::use_device() const { return impl_->use_device(); }
+void Segmenter::check_device(const void* memory, const std::string& name) const {
+  impl_->check_device(memory, name);
+}
 void Segmenter::order_after(void* producer) { impl_->order_after(producer); }
 const Bundle& Segmenter::bundle() const noexcept { return impl_->bundle(); }
 Schedule Segmenter::schedule() const noexcept { return impl_->schedule(); }

@@ -18,6 +18,14 @@ void VideoStream::order_after(void* /*producer*/) {
   throw Error(ErrorCode::unsupported, "order_after: expected a Segmenter on a GPU, found one on the CPU");
 }
 
+void refuse_device(const std::string& name, int expected, int found) {
+  throw Error(ErrorCode::invalid_argument,
+              name + ": expected an array on cuda:" + std::to_string(expected) +
+                  ", where this Segmenter is, found one on cuda:" + std::to_string(found) +
+                  R"(: make the Segmenter with device "cuda:)" + std::to_string(found) +
+                  "\", or copy the array to its GPU");
+}
+
 void check_pushed(const Frame& frame, const FrameInfo& info) {
   check_frame(frame);
   if (frame.width > kMaxSide || frame.height > kMaxSide) {

@@ -4,13 +4,14 @@
 #include <stpl_rt/segmenter.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/engine.h"
 
 namespace stpl_rt {
 
-// Used by one thread at a time, but for finish().
+// Used by one thread at a time, but for finish() and order_after().
 class VideoStream {
  public:
   virtual ~VideoStream() = default;
@@ -24,6 +25,10 @@ class VideoStream {
   // Until nothing of it is at work.
   virtual void wait() noexcept = 0;
   [[nodiscard]] virtual void* cuda_stream() const noexcept { return nullptr; }
+  [[nodiscard]] virtual int cuda_device() const noexcept { return -1; }
+  [[nodiscard]] virtual std::shared_ptr<void> use_device() const { return nullptr; }
+  virtual void check_device(const void* /*memory*/, const std::string& /*name*/) const {}
+  // While another thread may be in start().
   virtual void order_after(void* producer);
 
   // push() in two halves, for frames that overlap: what start() returns is whole after finish(), which any
@@ -44,6 +49,8 @@ struct StreamNetworks {
 // What ops cannot know: a frame may come from another language, and its size goes into allocations. Also
 // checks what is known of it. Throws Error(invalid_argument).
 void check_pushed(const Frame& frame, const FrameInfo& info);
+
+[[noreturn]] void refuse_device(const std::string& name, int expected, int found);
 
 // Where the options' device says. The bundle outlives the stream. Throws Error.
 std::unique_ptr<VideoStream> make_stream(const Bundle& bundle, const SegmenterOptions& options,

@@ -77,8 +77,14 @@ class STPL_RT_API Segmenter {
 
   // On a GPU: the cudaStream_t on which all of it is enqueued, null on the CPU.
   [[nodiscard]] void* cuda_stream() const noexcept;
-  // On a GPU: what is pushed from now on comes after all that is on the cudaStream_t `producer` now, which
-  // may be writing the frame. Error(unsupported) on the CPU.
+  // N of "cuda:N"; -1 on the CPU.
+  [[nodiscard]] int cuda_device() const noexcept;
+  // Makes that GPU the calling thread's for as long as what it returns lives; null on the CPU.
+  [[nodiscard]] std::shared_ptr<void> use_device() const;
+  // Throws Error(invalid_argument) where `memory` is known to lie on another GPU; `name` is what it is of.
+  void check_device(const void* memory, const std::string& name) const;
+  // On a GPU: what is pushed or submitted from now on comes after all that is on the cudaStream_t `producer`
+  // now, which may be writing the frame. Submitted frames may be on their way. Error(unsupported) on the CPU.
   void order_after(void* producer);
 
   [[nodiscard]] const Bundle& bundle() const noexcept;

@@ -47,12 +47,13 @@ class InterfaceArray:
 class DlpackArray:
     """What PyTorch's and CuPy's tensors are to us; notes which stream they are asked to order."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, gpu: int = 0) -> None:
         self.array = array
+        self.gpu = gpu
         self.streams: list[int | None] = []
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (CUDA, 0)
+        return (CUDA, self.gpu)
 
     def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
         self.streams.append(stream)
@@ -142,14 +143,45 @@ def test_frames_are_kept_until_the_gpu_has_read_them(test_bundle: Path) -> None:
     for _ in range(3):
         gpu.submit(frame)
     assert sys.getrefcount(frame) > before
-    for _ in range(3):
-        gpu.collect()
+    collected = [gpu.collect().device_labels for _ in range(3)]
     gc.collect()
+    assert not any(labels is None or labels.is_ready for labels in collected)
+    assert sys.getrefcount(frame) >= before + 3  # nobody has waited for the GPU to read them
+    gpu.wait()
+    gc.collect()
+    assert all(labels is not None and labels.is_ready for labels in collected)
     assert sys.getrefcount(frame) == before
     gpu.submit(frame)
-    del gpu
+    gpu.collect()
+    assert sys.getrefcount(frame) > before
+    del gpu, result, collected
     gc.collect()
     assert sys.getrefcount(frame) == before
+
+
+def test_the_producer_of_a_frame_is_waited_for_while_others_are_on_their_way(
+    cpu: stpl_rt.Segmenter, test_bundle: Path
+) -> None:
+    """Whether it names its stream or leaves it open."""
+    gpu, producer = on_gpu(test_bundle, queue=4), on_gpu(test_bundle)
+    for stream in (None, 1, producer.cuda_stream):
+        for frame in frames(3):
+            gpu.submit(InterfaceArray(frame, stream))
+        for frame in frames(3):
+            assert share_equal(gpu.collect().labels, cpu(frame).labels) > 0.999
+        gpu.reset()
+        cpu.reset()
+
+
+def test_arrays_of_another_gpu_are_refused(test_bundle: Path) -> None:
+    gpu, frame = on_gpu(test_bundle), frames(1)[0]
+    given = DlpackArray(frame, gpu=1)
+    with pytest.raises(stpl_rt.Error, match="frame: expected an array on cuda:0.*found one on cuda:1") as caught:
+        gpu(given)
+    assert caught.value.code == "invalid_argument" and given.streams == []
+    with pytest.raises(stpl_rt.Error, match="flow: expected an array on cuda:0"):
+        gpu(frame, DlpackArray(np.zeros((4, 4, 2), np.float32), gpu=1))
+    assert gpu(DlpackArray(frame)).labels.shape == frame.shape[:2]
 
 
 def test_submitted_frames_come_back_in_their_order(cpu: stpl_rt.Segmenter, test_bundle: Path) -> None:

@@ -46,12 +46,25 @@ void require_device(int device) {
                                                ", found cuda:" + std::to_string(device));
 }
 
+int device_of(const void* memory) noexcept {
+  cudaPointerAttributes found{};
+  if (cudaPointerGetAttributes(&found, memory) != cudaSuccess) {
+    (void)cudaGetLastError();  // that is the answer, and nobody's failure
+    return -1;
+  }
+  return found.type == cudaMemoryTypeDevice ? found.device : -1;
+}
+
 DeviceScope::DeviceScope(int device) {
   require_device(device);
   check(cudaGetDevice(&before_), "which device is in use");
+  if (before_ == device) return;
   check(cudaSetDevice(device), "choosing a device");
+  is_changed_ = true;
 }
 
-DeviceScope::~DeviceScope() { (void)cudaSetDevice(before_); }
+DeviceScope::~DeviceScope() {
+  if (is_changed_) (void)cudaSetDevice(before_);
+}
 
 }  // namespace stpl_rt::cuda

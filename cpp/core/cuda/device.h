@@ -16,7 +16,11 @@ std::string why_no_device();
 // there is none of this number.
 void require_device(int device);
 
-// The calling thread's device, for as long as this lives.
+// On which device memory lies; -1 for the host's, and for what CUDA does not know.
+int device_of(const void* memory) noexcept;
+
+// The calling thread's device, for as long as this lives. Where it is already, nothing is changed, and so no
+// context of another library's (PyCUDA's) is put aside.
 class DeviceScope {
  public:
   // Throws as require_device() does.
@@ -27,6 +31,7 @@ class DeviceScope {
 
  private:
   int before_ = 0;
+  bool is_changed_ = false;
 };
 
 }  // namespace stpl_rt::cuda

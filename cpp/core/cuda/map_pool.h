@@ -31,30 +31,44 @@ class PooledBytes final : public DeviceBytes {
   }
   void read_on(void* reader) override {
     const std::lock_guard lock(mutex_);
-    auto* const stream = static_cast<StreamHandle>(reader);
+    auto* stream = static_cast<StreamHandle>(reader);
+    // Its name means another stream to the thread that lets go; the legacy default stream waits for all of
+    // them.
+    if (stream == per_thread_stream()) stream = nullptr;
     if (std::ranges::find(readers_, stream) == readers_.end()) readers_.push_back(stream);
   }
 
  private:
   friend class MapPool;
+  // The last holder lets go: marks how far its readers have come. Later their streams may be gone.
+  void let_go() noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+      const DeviceScope scope(device_);
+      for (const StreamHandle reader : readers_) {
+        if (marks_ == read_.size()) read_.emplace_back();
+        read_[marks_].record(reader);
+        ++marks_;
+      }
+    } catch (...) {  // NOLINT(bugprone-empty-catch): a stream that is gone reads nothing any more
+    }
+    readers_.clear();
+  }
   // Nobody else holds it: what is enqueued on `writer` from now on comes after what its readers have
   // enqueued.
   void begin(StreamHandle writer, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    for (const StreamHandle reader : readers_) {
-      if (reader == writer) continue;
-      read_.record(reader);
-      Stream::wait_for(writer, read_);
-    }
-    readers_.clear();
+    for (std::size_t i = 0; i < marks_; ++i) Stream::wait_for(writer, read_[i]);
+    marks_ = 0;
     memory_.reserve(bytes);
   }
 
   const int device_;
   DeviceBuffer<std::uint8_t> memory_;
-  Event read_;
   std::mutex mutex_;
   std::vector<StreamHandle> readers_;  // their work may be reading
+  std::vector<Event> read_;            // of readers that were let go, the first `marks_` of them
+  std::size_t marks_ = 0;
 };
 
 // One thread takes; any thread may let go.
@@ -69,17 +83,22 @@ class MapPool {
       if (block.use_count() != 1) continue;
       std::atomic_thread_fence(std::memory_order_acquire);  // after all that its last holder did
       block->begin(writer, bytes);
-      return block;
+      return lent(block);
     }
     auto block = std::make_shared<PooledBytes>(device_);
     block->begin(writer, bytes);
     if (blocks_.size() < kMostBlocks) blocks_.push_back(block);
-    return block;
+    return lent(block);
   }
   // For its maker, before anybody else has it.
   static std::uint8_t* writable(const PooledBytes& bytes) noexcept { return bytes.memory_.data(); }
 
  private:
+  // For its holders, the last of whom lets it go.
+  static std::shared_ptr<PooledBytes> lent(const std::shared_ptr<PooledBytes>& block) {
+    return {block.get(), [block](PooledBytes* bytes) noexcept { bytes->let_go(); }};
+  }
+
   // Maps that somebody keeps beyond these are freed, not pooled.
   static constexpr std::size_t kMostBlocks = 64;
   const int device_;

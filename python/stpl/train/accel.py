@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from stpl.config import Config
 from stpl.data.batches import PreparedVideo, prefetched
 from stpl.errors import UserError
 from stpl.models.accel import FuseNet, UpdateNet
+from stpl.train.ahead import Fetched, sent, steps_ahead
 from stpl.train.carried import Clip, Clips, Teacher
 from stpl.train.checkpoint import Checkpoint, load_tensors, save_tensors
 from stpl.train.run import ACCEL_FILE, MetricsLog, step_progress
@@ -147,16 +149,26 @@ def _train(
     network.train()
     with step_progress() as progress:
         task = progress.add_task(f"accel: {name}", total=steps, loss="")
-        for _, (inputs, wanted) in batches:
-            found = network(*(tensor.to(device) for tensor in inputs)).log_softmax(dim=1)
-            pixels = wanted.shape[0] * wanted.shape[2] * wanted.shape[3]
-            loss = F.kl_div(found, wanted.to(device), reduction="sum") / pixels
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+        asked: deque[Fetched] = deque()
+        for _, batch in batches:
+            asked.append(_step(network, batch, device, optimiser))
             schedule.step()
-            progress.update(task, advance=1, loss=f"loss {loss.item():.3f}")
+            progress.update(task, advance=1)
+            if len(asked) > steps_ahead(device):
+                progress.update(task, loss=f"loss {asked.popleft().values()[0]:.3f}")
     network.eval()
+
+
+def _step(network: nn.Module, batch: Batch, device: torch.device, optimiser: torch.optim.Optimizer) -> Fetched:
+    """One step; its loss, to be asked for once it has been computed."""
+    inputs, wanted = batch
+    found = network(*(sent(tensor, device) for tensor in inputs)).log_softmax(dim=1)
+    pixels = wanted.shape[0] * wanted.shape[2] * wanted.shape[3]
+    loss = F.kl_div(found, sent(wanted, device), reduction="sum") / pixels
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return Fetched(loss.detach()[None])
 
 
 def _update_batches(config: AccelConfig, teacher: Teacher, clips: Clips, seed: int) -> Iterator[tuple[int, Batch]]:

@@ -26,7 +26,7 @@ TEST(Device, ThatIsNotThereIsRefusedWithTheReason) {
   EXPECT_THROW(require_device(-1), Error);
 }
 
-TEST(Device, WithoutADriverMemoryIsRefusedWithCudasText) {
+TEST(WithoutGpu, MemoryIsRefusedWithCudasText) {
   if (device_count() > 0) GTEST_SKIP() << "there is a GPU";
   try {
     DeviceBuffer<int>().reserve(10);

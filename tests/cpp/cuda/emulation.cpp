@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +41,32 @@ Counts& counts() noexcept {
   return all;
 }
 
+const void*& elsewhere() noexcept {
+  static const void* memory = nullptr;
+  return memory;
+}
+
 namespace {
+
+// Whether this thread records a graph: what CUDA refuses meanwhile throws here, too.
+thread_local bool records = false;
+
+void refuse_in_graph(const char* what) {
+  if (records)
+    throw Error(ErrorCode::engine, std::string("emulation: ") + what + " while a graph is recorded");
+}
+
+// Those that live: a handle of another is one that was kept too long.
+std::set<StreamHandle>& streams() {
+  static std::set<StreamHandle> all;
+  return all;
+}
+
+void require_stream(StreamHandle stream) {
+  if (stream != nullptr && !streams().contains(stream)) {
+    throw Error(ErrorCode::engine, "emulation: a stream that is gone");
+  }
+}
 
 // Frames may be waited for by another thread than the one that enqueues them.
 std::recursive_mutex& device_mutex() {
@@ -53,7 +79,9 @@ using Lock = std::lock_guard<std::recursive_mutex>;
 
 void enqueue(StreamHandle stream, std::function<void()> work) {
   const Lock lock(device_mutex());
+  require_stream(stream);
   if (stream == nullptr) {
+    refuse_in_graph("work on the default stream");
     work();
   } else if (stream->recorded) {
     stream->recorded->work.push_back(std::move(work));
@@ -92,6 +120,7 @@ constexpr std::align_val_t kAlignment{256};  // as cudaMalloc aligns
 
 // Filled with what is neither a likely label nor a small number.
 void* allocate(MemoryKind /*kind*/, std::size_t bytes) {
+  emulation::refuse_in_graph("memory is allocated");
   ++emulation::counts().allocations;
   void* const memory = ::operator new(bytes, kAlignment);
   std::memset(memory, 0xC7, bytes);
@@ -119,13 +148,19 @@ void set_bytes(void* data, int value, std::size_t bytes, StreamHandle stream) {
   emulation::enqueue(stream, [=] { std::memset(data, value, bytes); });
 }
 
-Stream::Stream() : handle_(new CUstream_st) {}
+Stream::Stream() : handle_(new CUstream_st) {
+  const emulation::Lock lock(emulation::device_mutex());
+  emulation::streams().insert(handle_);
+}
 Stream::~Stream() {
   if (handle_ == nullptr) return;
   emulation::run_all(*handle_);
+  const emulation::Lock lock(emulation::device_mutex());
+  emulation::streams().erase(handle_);
   delete handle_;
 }
 void Stream::wait_for(StreamHandle stream) {
+  emulation::refuse_in_graph("the host waits for a stream");
   ++emulation::counts().waits;
   if (stream != nullptr) emulation::run_all(*stream);
 }
@@ -146,6 +181,7 @@ void Event::record(StreamHandle stream) {
   emulation::enqueue(stream, [is_passed = handle_->is_passed] { *is_passed = true; });
 }
 void Event::wait() const {
+  emulation::refuse_in_graph("the host waits for an event");
   ++emulation::counts().waits;
   emulation::run_until(handle_->stream, *handle_->is_passed);
 }
@@ -159,9 +195,14 @@ Graph::~Graph() { delete handle_; }
 void Graph::begin(StreamHandle stream) {
   ++emulation::counts().captures;
   stream->recorded = std::make_unique<CUgraphExec_st>();
+  emulation::records = true;
 }
-void Graph::abandon(StreamHandle stream) noexcept { stream->recorded.reset(); }
+void Graph::abandon(StreamHandle stream) noexcept {
+  emulation::records = false;
+  stream->recorded.reset();
+}
 void Graph::end(StreamHandle stream) {
+  emulation::records = false;
   delete handle_;
   handle_ = stream->recorded.release();
 }
@@ -172,6 +213,9 @@ void Graph::launch(StreamHandle stream) const {
 
 int device_count() noexcept { return 1; }
 std::string why_no_device() { return ""; }
+int device_of(const void* memory) noexcept {
+  return memory != nullptr && memory == emulation::elsewhere() ? 1 : 0;
+}
 void require_device(int device) {
   if (device != 0) {
     throw Error(ErrorCode::invalid_argument, "device: expected 0, found " + std::to_string(device));

@@ -13,4 +13,7 @@ struct Counts {
 
 Counts& counts() noexcept;
 
+// Memory of a second GPU, as far as anybody asks; null: none.
+const void*& elsewhere() noexcept;
+
 }  // namespace stpl_rt::cuda::emulation

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 STEPS = [
-    *("gpu", "build", "tests", "kernels", "pipeline", "limits", "rtx plan", "tensorrt engine", "pipelines of users"),
-    "training step",
+    *("gpu", "wheels", "build", "kernels", "pipeline", "tests", "limits", "module", "rtx plan", "tensorrt engine"),
+    *("pipeline of networks", "pipelines of users", "training step"),
 ]
 
 
@@ -25,10 +27,30 @@ def check(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module
     spec = importlib.util.spec_from_file_location("gpu_check", root / "scripts" / "gpu_check.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(root / "scripts")
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     monkeypatch.setattr(module, "WHEELS", tmp_path / "build" / "wheels")
+    monkeypatch.setattr(module, "WITH_TENSORRT", tmp_path / "build" / "tensorrt")
+    (tmp_path / "build").mkdir()
     return module
+
+
+def given_to(check: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", *words])
+    return check.Given(check.parse())
+
+
+def write_wheel(folder: Path, name: str, tag: str = "py3-none-any") -> Path:
+    """Of a package that holds nothing."""
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{name}-1-{tag}.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr(f"{name}.py", "")
+        wheel.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        wheel.writestr(f"{name}-1.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        wheel.writestr(f"{name}-1.dist-info/RECORD", "")
+    return file
 
 
 def test_without_a_gpu_every_step_is_skipped_with_its_reason(root: Path, tmp_path: Path) -> None:
@@ -45,20 +67,34 @@ def test_without_a_gpu_every_step_is_skipped_with_its_reason(root: Path, tmp_pat
     for step in steps.values():
         assert step["status"] == "skipped"
     assert "nvidia-smi" in steps["gpu"]["reason"]
-    assert steps["tests"]["reason"] == "comes after the step 'build', which was skipped"
+    assert steps["build"]["reason"] == "comes after the step 'gpu', which was skipped"
 
 
-@pytest.mark.parametrize("missing", ["", "openvino", "nanobind", "onnx"])
+@pytest.mark.parametrize("missing", ["", "openvino", "onnx"])
 def test_what_it_asks_for_can_be_configured(
     missing: str, check: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
-    options = check.build_options()
-    assert (options["STPL_RT_PYTHON"] == "ON") == (missing != "nanobind")
+    find = check.can_import
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != missing and find(name, where))
+    options = given_to(check, monkeypatch).options()
+    assert (options["STPL_RT_OPENVINO"] == "ON") == (missing != "openvino")
+    assert (options["STPL_RT_TESTS"] == "ON") == (missing != "onnx")
     words = ["cmake", "-S", str(root), "-B", str(tmp_path), *(f"-D{name}={value}" for name, value in options.items())]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/usr/src/googletest").is_dir(), reason="no sources of GoogleTest here")
+def test_sources_of_googletest_are_taken_from_where_gtest_root_says(
+    check: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "carried").symlink_to("/usr/src")
+    monkeypatch.setenv("GTEST_ROOT", str(tmp_path / "carried" / "googletest"))
+    options = {**given_to(check, monkeypatch).options(), "STPL_RT_OPENVINO": "OFF"}
+    words = ["cmake", "-S", str(root), "-B", str(tmp_path / "made"), *(f"-D{k}={v}" for k, v in options.items())]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "made" / "googletest" / "googletest").is_dir()
 
 
 def test_a_step_has_no_more_time_than_all_together(check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,44 +114,162 @@ def test_the_steps_with_tensorrt_say_what_they_miss(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TENSORRT_ROOT", raising=False)
+    given = given_to(check, monkeypatch, "--wheels", str(tmp_path))
     with pytest.raises(check.SkippedError, match=r"TENSORRT_ROOT .*found it unset"):
-        check.tensorrt_engine(None)
-    with pytest.raises(check.SkippedError, match=r"expected wheels \(\*.whl\) in .*, found none"):
-        check.rtx_plan(tmp_path)
+        check.tensorrt_engine(given)
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != "tensorrt_rtx")
+    with pytest.raises(check.SkippedError, match="expected the Python package tensorrt_rtx"):
+        check.rtx_plan(given)
+    with pytest.raises(check.SkippedError, match="stpl_rt_cuda_pipeline was not built"):
+        check.pipeline_of_networks(given)
 
 
-def test_packages_come_from_a_folder_of_wheels(check: ModuleType, tmp_path: Path) -> None:
-    name = "of_a_test_alone"
-    with zipfile.ZipFile(tmp_path / f"{name}-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", "")
-        wheel.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-        wheel.writestr(f"{name}-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{name}-1.dist-info/RECORD", "")
-    assert check.unpacked(None) is None
-    assert not check.can_import(name, {})
-    folder = check.unpacked(tmp_path)
-    assert check.can_import(name, {"PYTHONPATH": str(folder)})
+def test_packages_come_from_a_folder_of_wheels(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some in pieces; one that does not fit is said, and leaves the others."""
+    import pieces
+
+    carried = tmp_path / "carried"
+    names = ("of_a_test", "of_pieces")
+    for name in names:
+        write_wheel(carried, name)
+    write_wheel(carried, "of_another", "cp27-cp27m-win32")
+    split = carried / "of_pieces-1-py3-none-any.whl"
+    assert len(pieces.split(split, 100)) > 3
+    split.unlink()
+    given = given_to(check, monkeypatch, "--wheels", str(carried))
+    assert given.packages is None and not check.can_import("of_a_test", given.path)
+    with pytest.raises(check.FailedError, match="of_another") as caught:
+        check.unpack(given.carried)
+    assert caught.value.results["wheels"] == [f"{name}-1-py3-none-any.whl" for name in names]
+    assert all(check.can_import(name, given.path) for name in names)
+    with pytest.raises(check.SkippedError, match="--wheels"):
+        check.unpack(None)
 
 
+def test_what_is_carried_reaches_cmake(check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    carried = tmp_path / "carried"
+    header = carried / "json" / "include" / "nlohmann" / "json.hpp"
+    sources = carried / "googletest-1.15.2" / "googletest" / "CMakeLists.txt"
+    for file in (header, sources):
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+    monkeypatch.delenv("GTEST_ROOT", raising=False)
+    options = given_to(check, monkeypatch, "--wheels", str(carried)).options()
+    assert options["STPL_RT_JSON_INCLUDE_DIR"] == str(header.parent.parent)
+    assert options["GTEST_ROOT"] == str(sources.parent.parent)
+    monkeypatch.setenv("GTEST_ROOT", str(tmp_path))
+    assert given_to(check, monkeypatch).options()["GTEST_ROOT"] == str(tmp_path)
+    # Packages of wheels are seen by CMake's Python.
+    write_wheel(carried, "of_a_test")
+    given = given_to(check, monkeypatch, "--wheels", str(carried))
+    check.unpack(given.carried)
+    said: dict[str, str] = {}
+    monkeypatch.setattr(check, "execute", lambda command, limit, **environment: said.update(environment))
+    check.configure(tmp_path, {}, given)
+    assert said["PYTHONPATH"].split(":")[0] == str(check.WHEELS)
+
+
+PROGRAM = """\
+#!/bin/bash
+for word; do [[ "$word" == --gtest_output=json:* ]] && out="${word#*json:}"; done
+[[ "$1" == "--gtest_filter=-WithoutGpu.*" ]] || exit 5
+echo '{"testsuites": [{"testsuite": [{"status": "RUN", "result": "COMPLETED"}, {"status": "RUN", "result": "%s"},
+  {"status": "NOTRUN", "result": "SUPPRESSED"}]}]}' >"$out"
+exit %d
+"""
 CTEST = """\
-add_test(runs "true")
-set_tests_properties(runs PROPERTIES LABELS "tensorrt")
-add_test(WithoutGpu.Refuses "false")
-set_tests_properties(WithoutGpu.Refuses PROPERTIES LABELS "tensorrt")
-add_test(fails "false")
-set_tests_properties(fails PROPERTIES LABELS "broken")
-add_test(rests "false")
-set_tests_properties(rests PROPERTIES LABELS "resting" SKIP_RETURN_CODE 1)
+add_test(gpu.Passes "true")
+set_tests_properties(gpu.Passes PROPERTIES LABELS "gpu;broken")
+add_test(gpu.WithoutGpu.Refuses "false")
+set_tests_properties(gpu.WithoutGpu.Refuses PROPERTIES LABELS "gpu")
+add_test(gpu.Fails "false")
+set_tests_properties(gpu.Fails PROPERTIES LABELS "broken")
 """
 
 
-def test_a_skipped_test_is_a_failure_where_there_is_a_gpu(check: ModuleType, tmp_path: Path) -> None:
+def test_the_tests_run_in_one_process_and_none_is_skipped(check: ModuleType, tmp_path: Path) -> None:
+    program = tmp_path / "tests_of_a_gpu"
+
+    def write(result: str, status: int) -> Path:
+        program.write_text(PROGRAM % (result, status))
+        program.chmod(0o755)
+        return program
+
     (tmp_path / "CTestTestfile.cmake").write_text(CTEST)
-    assert check.tested(tmp_path, "tensorrt", "--exclude-regex", "^WithoutGpu") == {"passed": 1, "of": 1}
-    with pytest.raises(check.FailedError, match="exit status"):
-        check.tested(tmp_path, "broken")
+    assert check.tested(write("COMPLETED", 0), tmp_path, "gpu") == {"passed": 2, "of": 2}
     with pytest.raises(check.FailedError, match="1 tests were skipped though there is a GPU"):
-        check.tested(tmp_path, "resting")
+        check.tested(write("SKIPPED", 0), tmp_path, "gpu")
+    with pytest.raises(check.FailedError, match=r"each passes by itself: exit status 1"):
+        check.tested(write("COMPLETED", 1), tmp_path, "gpu")
+    with pytest.raises(check.FailedError, match=r"gpu\.Fails"):
+        check.tested(write("COMPLETED", 1), tmp_path, "broken")
+
+
+def test_what_only_a_machine_without_a_gpu_can_test_has_its_name(root: Path) -> None:
+    """gpu_check leaves those out; any other that skips where a GPU is would fail there."""
+    for file in (root / "tests" / "cpp").glob("*/*_device_test.cpp"):
+        text = file.read_text()
+        for position in (match.start() for match in re.finditer(r'GTEST_SKIP\(\) << "there is a GPU', text)):
+            assert text[:position].rsplit("TEST", 1)[1].startswith(("(WithoutGpu,", "_F(WithoutGpu,")), file
+
+
+def test_a_step_that_breaks_leaves_the_others_and_its_own_figures(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report: dict[str, Any] = {"steps": {}}
+    assert check.run("breaks", lambda: {"a": 1 // 0}, report, after=()) is None
+    assert report["steps"]["breaks"]["status"] == "failed"
+    assert "ZeroDivisionError" in report["steps"]["breaks"]["reason"]
+    out = tmp_path / "rows.json"
+    writes = ["bash", "-c", 'echo "{\\"first\\": 1}" >"$2"; sleep 20', "x"]
+    found = check.run("late", lambda: check.measured(writes, out, 1), report, after=())
+    assert found == {"first": 1} and report["steps"]["late"]["status"] == "failed"
+    assert json.loads(check.save(report, tmp_path / "out").read_text()) == report
+
+
+def test_every_step_is_in_the_report_when_the_next_one_begins(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed from outside has the figures until then, in the folder $OUT."""
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    monkeypatch.setattr(check, "the_gpu", lambda: {"name": "of a test", "compute_cap": "9.0"})
+
+    def killed(*_: object) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(check, "build", killed)
+    with pytest.raises(SystemExit):
+        check.main()
+    steps = json.loads((tmp_path / "out" / "gpu_check.json").read_text())["steps"]
+    assert list(steps) == ["gpu", "wheels"] and steps["gpu"]["results"]["name"] == "of a test"
+
+
+def test_what_is_stopped_leaves_nothing_at_work(check: ModuleType, tmp_path: Path) -> None:
+    mark = tmp_path / "still_there"
+    with pytest.raises(check.FailedError, match="not done after 1 s"):
+        check.execute(["bash", "-c", f"(sleep 2; touch {mark}) & wait"], 1)
+    time.sleep(1.5)
+    assert not mark.exists()
+
+
+def test_pieces_are_the_file_or_are_refused(check: ModuleType, tmp_path: Path) -> None:
+    import pieces
+
+    whole = tmp_path / "large.whl"
+    whole.write_bytes(bytes(range(256)) * 10)
+    *parts, listing = pieces.split(whole, 1000)
+    assert [part.stat().st_size for part in parts] == [1000, 1000, 560]
+    assert pieces.join(listing, tmp_path / "out").read_bytes() == whole.read_bytes()
+    parts[1].write_bytes(b"x" * 1000)
+    with pytest.raises(ValueError, match="carry the pieces again"):
+        pieces.join(listing, tmp_path / "out")
+    assert not (tmp_path / "out" / "large.whl").exists()
+    parts[2].unlink()
+    with pytest.raises(ValueError, match=r"did not find large\.whl\.piece-002"):
+        pieces.join(listing, tmp_path / "out")
 
 
 def test_a_plan_without_a_compute_capability_is_built_and_said_to_be_untried(root: Path, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ TINY = ["--models", "compact", "--sizes", "96x64", "--rounds", "2", "--frames", 
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_networks, "FOLDER", tmp_path / "networks")
     monkeypatch.delitem(gpu_pipelines.USERS, "torch.compile")
+    monkeypatch.setattr(gpu_pipelines, "SINGLE_SECONDS", 0.05)
+    monkeypatch.setattr(gpu_pipelines, "BUNDLES", tmp_path / "carried")
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, out: Path, *given: str) -> dict[str, Any]:
@@ -35,11 +37,12 @@ def test_every_pipeline_gives_the_labels_and_a_time(monkeypatch: pytest.MonkeyPa
     results = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")
     assert list(results["rows"]) == ["compact 96x64"] and results["gpu"] is None
     row = results["rows"]["compact 96x64"]
-    assert row["missing"] == {} and row["enqueue_us"] > 0
+    assert row["missing"] == {} and 0 < row["enqueue_us"]["p50"] <= row["enqueue_us"]["p99"]
     users = {"push", "PyTorch", "ONNX Runtime"}
     assert set(row["resident"]) == {*users, "fixed:5"} and set(row["host"]) == users
     for found in (*row["resident"].values(), *row["host"].values()):
         assert found["ms"] > 0 and found["ratio_min"] <= found["ratio"] <= found["ratio_max"]
+        assert 0 < found["p50_ms"] <= found["p99_ms"] and found["singles"] >= gpu_pipelines.FRAMES
     for where in ("resident", "host"):
         for name in users - {"push"}:
             assert 0.97 < row[where][name]["agreement"] <= 1, (where, name)
@@ -49,19 +52,59 @@ def test_a_network_in_half_precision_is_another_bundle(monkeypatch: pytest.Monke
     whole, half = (runtime_networks.random_bundle("compact", (96, 64), precision=name) for name in ("f32", "f16"))
     assert whole.segment.file.parent != half.segment.file.parent
     assert half.segment.file.stat().st_size < 0.6 * whole.segment.file.stat().st_size
-    monkeypatch.setattr(sys, "argv", ["gpu_pipelines.py", *TINY, "--export-only"])
-    before = half.segment.file.stat().st_mtime_ns
+
+
+def test_what_is_exported_elsewhere_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By its name alone: another version of PyTorch may draw other weights, and so another digest."""
+    carried = tmp_path / "elsewhere"
+    options = ["--bundles", str(carried), "--precision", "f32"]
+    monkeypatch.setattr(sys, "argv", ["gpu_pipelines.py", *TINY, "--export-only", *options])
     gpu_pipelines.main()
-    assert half.segment.file.stat().st_mtime_ns == before
+    assert [folder.name for folder in carried.iterdir()] == ["compact-96x64-f32"]
+
+    def none(*_: object, **__: object) -> Any:
+        raise AssertionError("nothing is to be made here")
+
+    monkeypatch.setattr(gpu_pipelines, "random_checkpoint", none)
+    monkeypatch.setattr(gpu_pipelines, "random_bundle", none)
+    results = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", *options)
+    assert results["rows"]["compact 96x64"]["resident"]["PyTorch"]["agreement"] > 0.97
 
 
 def test_one_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor one that fails; both are said, and the others are measured."""
+
     def nothing(bench: gpu_pipelines.Bench) -> gpu_pipelines.Resident:
         return lambda frame: torch.full(frame.shape[:2], 18, dtype=torch.uint8)
 
-    monkeypatch.setitem(gpu_pipelines.USERS, "nothing", nothing)
-    with pytest.raises(RuntimeError, match="nothing gives the expected label on"):
-        measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")
+    def refused(bench: gpu_pipelines.Bench) -> gpu_pipelines.Resident:
+        raise stpl_rt.Error("engine", "a plan that does not load")
+
+    def breaks(bench: gpu_pipelines.Bench) -> gpu_pipelines.Resident:
+        return lambda frame: frame[3000:, 0] + frame[0]
+
+    for name, make in (("nothing", nothing), ("refused", refused), ("breaks", breaks)):
+        monkeypatch.setitem(gpu_pipelines.USERS, name, make)
+    row = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")["rows"]["compact 96x64"]
+    assert set(row["missing"]) == {"nothing", "refused", "breaks"}
+    assert "gives the expected label on" in row["missing"]["nothing"]
+    assert "a plan that does not load" in row["missing"]["refused"]
+    assert set(row["resident"]) == {"push", "fixed:5", "PyTorch", "ONNX Runtime"}
+
+
+def test_a_row_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measure, out = gpu_pipelines.measure, tmp_path / "out.json"
+
+    def last_one_fails(bench: gpu_pipelines.Bench, args: Any) -> dict[str, Any]:
+        if bench.checkpoint.input.width == 64:
+            assert "resident" in json.loads(out.read_text())["results"]["rows"]["compact 96x64"]
+            raise ValueError("of a test")
+        return measure(bench, args)
+
+    monkeypatch.setattr(gpu_pipelines, "measure", last_one_fails)
+    rows = measured(monkeypatch, out, "--device", "cpu", "--precision", "f32", "--sizes", "96x64", "64x64")["rows"]
+    assert list(rows) == ["compact 96x64", "compact 64x64"]
+    assert rows["compact 64x64"] == {"failed": "ValueError: of a test"}
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -70,7 +113,8 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
     monkeypatch.setattr(gpu_pipelines.Bench, "segmenter", none)
     row = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")["rows"]["compact 96x64"]
-    assert row["missing"] == {"push": "stpl_rt was built without TensorRT"}
+    why = "stpl_rt was built without TensorRT"
+    assert row["missing"] == {"push": why, "fixed:5": why}
     assert set(row["resident"]) == set(row["host"]) == {"PyTorch", "ONNX Runtime"}
     assert "ratio" not in row["resident"]["PyTorch"]
 

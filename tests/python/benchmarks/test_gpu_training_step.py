@@ -44,6 +44,23 @@ def test_every_figure_is_there_and_fits_the_others(monkeypatch: pytest.MonkeyPat
         assert low <= found["ratio"] <= high
 
 
+def test_a_network_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And is written after they are: whatever stops the run later leaves them, too."""
+    out = tmp_path / "out.json"
+
+    def fails_second(network: str, *_: object) -> dict[str, Any]:
+        if network == "compact":
+            return {"ratio": 1.5}
+        assert json.loads(out.read_text())["results"]["networks"] == {"compact": {"ratio": 1.5}}
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(gpu_training_step, "measure", fails_second)
+    with pytest.raises(SystemExit):
+        measured(monkeypatch, out, "--device", "cpu", "--networks", "compact", "segformer-b0")
+    networks = json.loads(out.read_text())["results"]["networks"]
+    assert networks == {"compact": {"ratio": 1.5}, "segformer-b0": {"failed": "RuntimeError: out of memory"}}
+
+
 def test_a_step_trains_on_batches_that_differ() -> None:
     first, second = (gpu_training_step._batch(2, 32, 48, seed) for seed in (0, 1))
     assert first.present.shape == first.past.shape == (2, 3, 32, 48) and first.flow.shape == (2, 2, 32, 48)

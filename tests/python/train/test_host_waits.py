@@ -17,8 +17,11 @@ from stpl.config import load_config
 from stpl.data.batches import PairBatch, PreparedVideo
 from stpl.data.in_memory import InMemory
 from stpl.data.specs import open_dataset
+from stpl.models.accel import FuseNet
 from stpl.models.registry import build_model
+from stpl.train.accel import _step
 from stpl.train.adapt import adapt
+from stpl.train.ahead import Fetched
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.config import METHODS, UNTRAINED, AdaptConfig
 from stpl.train.pair_source import PairSourceConfig, _PairTraining
@@ -120,6 +123,28 @@ def test_nothing_waits_within_a_step_of_a_source_model(
                 asked = there(step)
             losses.append(asked())
     assert losses == [pytest.approx(step, rel=1e-4, abs=1e-5) for step in expected]
+
+
+def test_nothing_waits_within_a_step_of_accel_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = torch.Generator().manual_seed(0)
+    present, past = (torch.randn(2, 5, 8, 8, generator=chance) for _ in range(2))
+    batch = ((present, past), torch.rand(2, 5, 8, 8, generator=chance).softmax(dim=1))
+
+    def trainer(device: torch.device) -> Callable[[], Fetched]:
+        torch.manual_seed(0)
+        network = FuseNet(5).to(device)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+        return lambda: _step(network, batch, device, optimiser)
+
+    here = trainer(torch.device("cpu"))
+    expected = [here().values() for _ in range(2)]
+    with distant_device(monkeypatch) as watched:
+        there, losses = trainer(DEVICE), []
+        for _ in range(2):
+            with watched():
+                asked = there()
+            losses.append(asked.values())
+    assert losses == [pytest.approx(loss, rel=1e-4) for loss in expected]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+// What is asked of CUDA beside kernels, and what CUDA refuses: graphs that cannot be recorded, streams that
+// are gone.
+#include <stpl_rt/error.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/cuda/emulation.h"
+#include "core/cuda/map_pool.h"
+#include "emulation_counts.h"
+#include "on_device.h"
+#include "segmenter/graph_cache.h"
+
+namespace stpl_rt::cuda {
+namespace {
+
+TEST(Recording, RefusesWhatCudaRefuses) {
+  const Stream stream;
+  Event event;
+  DeviceBuffer<int> memory;
+  const auto refused = [&](auto&& call) {
+    Graph graph;
+    EXPECT_THROW(graph.capture(stream.handle(), [&](StreamHandle) { call(); }), Error);
+  };
+  refused([&] { memory.reserve(10); });
+  refused([&] { stream.wait(); });
+  refused([&] { event.wait(); });
+  refused([&] { emulation::enqueue(nullptr, [] {}); });
+  memory.reserve(10);  // afterwards all is well
+  stream.wait();
+}
+
+TEST(GraphCache, WhatCannotBeRecordedIsEnqueuedDirectlyFromThenOn) {
+  const Stream stream;
+  GraphCache graphs;
+  int runs = 0, asked = 0;
+  const auto enqueue = [&](StreamHandle on) {
+    ++asked;
+    if (on != stream.handle()) throw Error(ErrorCode::engine, "a network that allocates");
+    emulation::enqueue(on, [&] { ++runs; });
+  };
+  const int before = emulation::counts().captures;
+  for (int i = 0; i < 5; ++i) graphs.run(7, stream.handle(), enqueue);
+  stream.wait();
+  EXPECT_EQ(runs, 5);
+  EXPECT_EQ(asked, 6) << "recorded once, in vain";
+  EXPECT_EQ(emulation::counts().captures, before + 1);
+  const auto fails = [](StreamHandle) { throw Error(ErrorCode::engine, "a failure of its own"); };
+  EXPECT_THROW(graphs.run(7, stream.handle(), fails), Error);
+}
+
+TEST(MapPool, ReadersAreWaitedForThoughTheirStreamsAreGone) {
+  const Stream writer;
+  MapPool pool(0);
+  std::vector<std::uint8_t> copied(4, 0);
+  const std::uint8_t* memory = nullptr;
+  std::optional<Stream> reader(std::in_place);
+  {
+    const std::shared_ptr<PooledBytes> map = pool.take(4, writer.handle());
+    memory = map->data();
+    set_bytes(MapPool::writable(*map), 1, 4, writer.handle());
+    writer.wait();
+    copy_bytes(copied.data(), memory, 4, reader->handle());
+    map->read_on(reader->handle());
+    map->read_on(per_thread_stream());  // that of whoever lets go is another one
+  }
+  std::shared_ptr<PooledBytes> again = pool.take(4, writer.handle());
+  ASSERT_EQ(again->data(), memory);
+  set_bytes(MapPool::writable(*again), 2, 4, writer.handle());
+  writer.wait();
+  EXPECT_EQ(copied, std::vector<std::uint8_t>(4, 1)) << "read before it was written again";
+  again->read_on(reader->handle());
+  again.reset();
+  reader.reset();
+  EXPECT_NO_THROW((void)pool.take(4, writer.handle()));
+}
+
+TEST(Device, OfMemory) {
+  int here = 0;
+  EXPECT_EQ(device_of(&here), 0);
+  emulation::elsewhere() = &here;
+  EXPECT_EQ(device_of(&here), 1);
+  emulation::elsewhere() = nullptr;
+}
+
+}  // namespace
+}  // namespace stpl_rt::cuda
