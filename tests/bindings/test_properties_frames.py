@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import stpl_rt
@@ -18,10 +20,18 @@ Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("rgb", "bgr", "gray", "nv12", "i420")
 ENCODINGS = ("bt601", "bt709", "bt601_full", "bt709_full")
-# Mostly small; where vector loops and the network's own size (96 x 64) begin and end; cameras' sizes now and then.
-SIDES = st.one_of(
-    st.integers(1, 40), st.sampled_from([1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 95, 96, 97]), st.integers(41, 330)
-)
+LONG = os.environ.get("STPL_HYPOTHESIS") == "long"  # the profile of conftest.py
+MOST_HEIGHT, MOST_WIDTH = (2160, 4096) if LONG else (330, 330)
+
+
+def sides(most: int) -> st.SearchStrategy[int]:
+    """Where vector loops and the network's own size (96 x 64) begin and end, and as many in each octave as in any."""
+    edges = [1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 95, 96, 97]
+    any_octave = st.floats(0, math.log(most)).map(lambda octave: round(math.exp(octave)))
+    return st.one_of(st.integers(1, 40), st.sampled_from(edges), any_octave)
+
+
+HEIGHTS, WIDTHS = sides(MOST_HEIGHT), sides(MOST_WIDTH)
 LARGE = [(1, 4096), (2160, 1), (2160, 4096), (1079, 1917)]
 
 
@@ -68,7 +78,7 @@ def strides_for(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
 @st.composite
 def views(draw: st.DrawFn) -> tuple[str, Pixels]:
     pixel_format = draw(st.sampled_from(FORMATS))
-    shape = array_shape(draw(SIDES), draw(SIDES), pixel_format)
+    shape = array_shape(draw(HEIGHTS), draw(WIDTHS), pixel_format)
     return pixel_format, view_of_memory(shape, draw(strides_for(shape)), draw(st.integers(0, 999)))
 
 
@@ -118,6 +128,43 @@ def test_a_view_says_what_its_copy_says(segmenter: stpl_rt.Segmenter, view: tupl
     np.testing.assert_array_equal(frame, before)  # it was only read
 
 
+@st.composite
+def videos_of_views(draw: st.DrawFn) -> tuple[str, list[Pixels]]:
+    """Frames of one size and format: the first again, or other pixels with strides of their own."""
+    pixel_format, first = draw(views())
+    frames = [first]
+    for _ in range(draw(st.integers(1, 5))):
+        view = view_of_memory(first.shape, draw(strides_for(first.shape)), draw(st.integers(0, 999)))
+        frames.append(draw(st.sampled_from([first, view])))
+    return pixel_format, frames
+
+
+@pytest.fixture(scope="module")
+def bundle(segmenter: stpl_rt.Segmenter) -> stpl_rt.Bundle:
+    return segmenter.bundle
+
+
+@given(video=videos_of_views(), interval=st.integers(2, 5), scene_cuts=st.booleans())
+@settings(max_examples=300 if LONG else 15)
+def test_a_stream_of_views_says_what_that_of_their_copies_says(
+    bundle: stpl_rt.Bundle, video: tuple[str, list[Pixels]], interval: int, scene_cuts: bool
+) -> None:
+    """With frames between the key frames, whose flow and sampling read the frame, too."""
+    pixel_format, frames = video
+    options: dict[str, Any] = {"schedule": f"fixed:{interval}", "scene_cuts": scene_cuts, "confidence": True}
+    of_views, of_copies = (stpl_rt.Segmenter(bundle, threads=2, **options) for _ in range(2))
+    propagated = 0
+    for frame in frames:
+        found = pushed(of_views, frame, pixel_format)
+        expected = pushed(of_copies, np.ascontiguousarray(frame), pixel_format)
+        assert (found.key_reason, found.age, found.drift) == (expected.key_reason, expected.age, expected.drift)
+        assert found.labels.shape == frame_size(frame.shape, pixel_format)
+        assert_same(found, expected)
+        propagated += not found.is_key
+    if not scene_cuts:
+        assert propagated == len(frames) - len(range(0, len(frames), interval))
+
+
 @given(view=views(), way=st.sampled_from(["torch", "dlpack", "readonly", "queue", "luma and input"]))
 def test_any_way_in_gives_the_same(segmenter: stpl_rt.Segmenter, view: tuple[str, Pixels], way: str) -> None:
     pixel_format, frame = view
@@ -139,7 +186,7 @@ def test_any_way_in_gives_the_same(segmenter: stpl_rt.Segmenter, view: tuple[str
         assert_same(pushed(segmenter, other, pixel_format), expected)
 
 
-@given(size=st.tuples(SIDES, SIDES), pixel_format=st.sampled_from(FORMATS), seed=st.integers(0, 99))
+@given(size=st.tuples(HEIGHTS, WIDTHS), pixel_format=st.sampled_from(FORMATS), seed=st.integers(0, 99))
 @example(size=LARGE[0], pixel_format="rgb", seed=0)
 @example(size=LARGE[1], pixel_format="gray", seed=0)
 @example(size=LARGE[2], pixel_format="bgr", seed=0)
@@ -158,7 +205,7 @@ def test_the_number_of_threads_makes_no_difference(
 
 @given(
     dtype=st.sampled_from([np.int8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64, np.bool_]),
-    size=st.tuples(SIDES, SIDES),
+    size=st.tuples(HEIGHTS, WIDTHS),
     pixel_format=st.sampled_from(FORMATS),
 )
 def test_another_element_type_is_refused(
