@@ -176,7 +176,7 @@ def test_the_producer_of_a_frame_is_waited_for_while_others_are_on_their_way(
 def test_arrays_of_another_gpu_are_refused(test_bundle: Path) -> None:
     gpu, frame = on_gpu(test_bundle), frames(1)[0]
     given = DlpackArray(frame, gpu=1)
-    with pytest.raises(stpl_rt.Error, match="frame: expected an array on cuda:0.*found one on cuda:1") as caught:
+    with pytest.raises(stpl_rt.Error, match=r"frame: expected an array on cuda:0.*found one on cuda:1") as caught:
         gpu(given)
     assert caught.value.code == "invalid_argument" and given.streams == []
     with pytest.raises(stpl_rt.Error, match="flow: expected an array on cuda:0"):
