@@ -130,7 +130,7 @@ STPL_RT_INLINE int argmax_of(const float* value, int groups, int classes) {
 // `groups`: how many times kLanes classes; a constant where it is inlined with one.
 STPL_RT_INLINE void argmax_row(const Source& source, int groups, const Reads& reads, int width,
                                std::uint8_t* labels) {
-  alignas(64) float value[kMostValues];
+  alignas(64) float value[kMostValues] = {};
   for (int x = 0; x < width; ++x) {
     if (const std::uint8_t cell = source.cells[reads.pixel[x]]; cell != PackedLogits::kUndecided) {
       labels[x] = cell;
@@ -144,7 +144,7 @@ STPL_RT_INLINE void argmax_row(const Source& source, int groups, const Reads& re
 // The same with the label's softmax probability.
 STPL_RT_INLINE void probable_row(const Source& source, int groups, const Reads& reads, int width,
                                  std::uint8_t* labels, float* probability) {
-  alignas(64) float value[kMostValues];
+  alignas(64) float value[kMostValues] = {};
   const auto repeated = static_cast<float>(source.padded - source.classes);  // of class 0, as padding
   for (int x = 0; x < width; ++x) {
     read_pixel(source, groups, reads, x, value);
