@@ -5,7 +5,7 @@ Settings are compared on the development domains alone. The test domains and Cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from runs import Adaptation, FineTuning, Run
@@ -79,6 +79,11 @@ def variants(key: str, *values: object, base: tuple[str, ...] = ()) -> tuple[Row
     return tuple(Row(f"{value}", (*base, f"{key}={value}")) for value in values)
 
 
+def settings_of(method: str, key: str, values: Iterable[float], unit: str = "") -> tuple[Row, ...]:
+    """The method once for each value of a setting."""
+    return tuple(Row(f"{method}, {value:g}{unit}", (f"method={method}", f"{key}={value}")) for value in values)
+
+
 SOURCE = Row("source", ("method=source",), repeated=False)
 CALIBRATED = Row("input calibration", ("method=bn", "batch_norm.enabled=false"), repeated=False)
 BATCH_NORM = Row("bn", ("method=bn",), repeated=False)
@@ -90,6 +95,7 @@ RIVALS = tuple(
     replace(row, overrides=(*row.overrides, f"learning_rate={BEST_RATES[row.name]}")) if row.name in BEST_RATES else row
     for row in methods("tent", "shot", "self-training", "hcl", "tps")
 )
+LEARNING_RATES = (5e-5, 1e-4, 2e-4, 4e-4, 1e-3)
 RIVAL_RATES = {
     "tent": (1e-5, 5e-5, 2e-4, 8e-4),
     "shot": (2e-7, 1e-6, 5e-6, 2e-5, 2e-4),
@@ -203,20 +209,18 @@ TABLES: dict[str, Table] = {
         _development(
             "learning-rate",
             "Learning rate",
-            tuple(
-                Row(f"{method}, {rate:g}", (f"method={method}", f"learning_rate={rate}"))
-                for method in ("self-training", "stpl")
-                for rate in (5e-5, 1e-4, 2e-4, 4e-4, 1e-3)
+            (
+                *settings_of("self-training", "learning_rate", LEARNING_RATES),
+                *settings_of("stpl", "learning_rate", LEARNING_RATES),
             ),
         ),
         replace(
             _development(
                 "steps",
                 "Steps",
-                tuple(
-                    Row(f"{method}, {steps} steps", (f"method={method}", f"steps={steps}"))
-                    for method in ("self-training", "stpl")
-                    for steps in (100, 400)
+                (
+                    *settings_of("self-training", "steps", (100, 400), " steps"),
+                    *settings_of("stpl", "steps", (100, 400), " steps"),
                 ),
                 "Of 400 steps the first 100 are those of the runs with 100. With one seed: chosen is nothing by it.",
             ),
@@ -227,9 +231,9 @@ TABLES: dict[str, Table] = {
                 "rival-rates",
                 "Learning rates of the rivals",
                 tuple(
-                    Row(f"{method}, {rate:g}", (f"method={method}", f"learning_rate={rate}"))
+                    row
                     for method, rates in RIVAL_RATES.items()
-                    for rate in rates
+                    for row in settings_of(method, "learning_rate", rates)
                 ),
             ),
             seeds=(0,),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,11 +50,10 @@ def measure(args: argparse.Namespace, file: Path, in_order: bool, steps: int) ->
     """Waiting and computing of the steps, without the first ones."""
     source = load_checkpoint(args.model)
     bench = Bench("stpl", args, source, str(file), WARM_UP + steps, args.cache_megabytes, in_order)
-    for _ in range(WARM_UP + steps):
-        bench.step()
+    with bench.sweep or nullcontext():
+        for _ in range(WARM_UP + steps):
+            bench.step()
     times, waits = bench.times[WARM_UP:], bench.waits[WARM_UP:]
-    if bench.sweep is not None:
-        bench.sweep.__exit__(None, None, None)
     return {
         "before_the_first_step_s": bench.waits[0],
         "compute_ms": 1e3 * median(bench.busy[WARM_UP:]),

@@ -15,11 +15,15 @@ struct Lent {
   static void release(void* context) { ++static_cast<Lent*>(context)->times; }
 };
 
+Handle<stpl_segmenter> open_queue(const char* schedule, int most) {
+  stpl_options options = with(schedule);
+  options.queue = most;
+  return open_segmenter(options);
+}
+
 TEST(CApiQueue, GivesTheResultsOfPushInTheirOrder) {
   const std::vector<Picture> pictures = drive(9);
-  stpl_options options = with("fixed:4");
-  options.queue = 3;
-  const Handle<stpl_segmenter> segmenter = open_segmenter(options);
+  const Handle<stpl_segmenter> segmenter = open_queue("fixed:4", 3);
   Segmenter expected(coarse_bundle(), cpp_with("fixed:4"));
   std::size_t collected = 0;
   const auto collect_one = [&] {
@@ -42,9 +46,7 @@ TEST(CApiQueue, GivesTheResultsOfPushInTheirOrder) {
 }
 
 TEST(CApiQueue, SubmitWaitsForRoom) {
-  stpl_options options = with("every");
-  options.queue = 1;
-  const Handle<stpl_segmenter> segmenter = open_segmenter(options);
+  const Handle<stpl_segmenter> segmenter = open_queue("every", 1);
   const Picture picture = textured_picture(320, 192);
   const stpl_frame frame = c_frame(picture);
   std::thread other([&] {
@@ -64,9 +66,7 @@ TEST(CApiQueue, SubmitWaitsForRoom) {
 }
 
 TEST(CApiQueue, IsWaitedForAsLongAsPatienceLasts) {
-  stpl_options options = with("every");
-  options.queue = 1;
-  const Handle<stpl_segmenter> segmenter = open_segmenter(options);
+  const Handle<stpl_segmenter> segmenter = open_queue("every", 1);
   const Picture picture = textured_picture(320, 192);
   const stpl_frame frame = c_frame(picture);
   Lent lent;
@@ -167,9 +167,7 @@ TEST(CApiRelease, PixelsAreUsedWhereTheyLieAndLetGoBeforeTheirResult) {
 }
 
 TEST(CApiRelease, WhatIsRefusedIsLetGoOnce) {
-  stpl_options options = with("every");
-  options.queue = 1;
-  const Handle<stpl_segmenter> segmenter = open_segmenter(options);
+  const Handle<stpl_segmenter> segmenter = open_queue("every", 1);
   const Picture picture = textured_picture(320, 192);
   const stpl_frame good = c_frame(picture);
   stpl_frame empty = good;
