@@ -5,12 +5,18 @@
 A generated street of the network's input size, shown forwards and backwards without a cut. Both schedules take turns;
 the gain in frames/s is the median of the rounds' ratios. p50 and p99 are over all frames of a type, of the wall-clock
 milliseconds of push(). The networks have random weights.
+
+How evenly this machine computes at all stands beside it: in the same turns, the network alone, and arithmetic without
+memory, locks or allocations, as long as a frame of each type, on as many threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import pbkdf2_hmac
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +24,8 @@ from typing import Any
 import numpy as np
 from record import write_result
 from runtime_networks import random_bundle, read_size, size_name, street, there_and_back
-from turns import ratio
+from runtime_overhead import network_alone
+from turns import milliseconds, ratio
 
 import stpl_rt
 
@@ -52,6 +59,26 @@ class TimedStream:
         self.frame_ms.clear()
 
 
+class EvenArithmetic:
+    """Hashing in registers that takes ``wanted_ms`` in the median, the same on each thread at the same time."""
+
+    def __init__(self, wanted_ms: float, threads: int) -> None:
+        self._others = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._threads = threads
+        self._iterations = 1000
+        took = median(milliseconds(self) for _ in range(31))
+        self._iterations = round(1000 * wanted_ms / took)
+
+    def __call__(self) -> None:
+        others = [self._others.submit(self._hash) for _ in range(self._threads - 1)] if self._others else []
+        self._hash()
+        for other in others:
+            other.result()
+
+    def _hash(self) -> None:
+        pbkdf2_hmac("sha256", b"as long as", b"a frame", self._iterations)  # one call into C, without Python's lock
+
+
 def percentiles(times: list[float]) -> dict[str, Any]:
     """p50, p99 and their ratio."""
     p50, p99 = float(np.percentile(times, 50)), float(np.percentile(times, 99))
@@ -63,10 +90,19 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
     streams = {schedule: TimedStream(bundle, schedule, args.size, args.threads) for schedule in SCHEDULES}
     for stream in streams.values():
         stream.play(20)
+    calls: dict[str, Callable[[], Any]] = {"network alone": network_alone(bundle, args.threads, "f32")}
+    for kind in ("key", "propagated"):
+        frame_ms = median(streams["fixed:5"].by_type[kind])
+        calls[f"arithmetic as long as a {kind} frame"] = EvenArithmetic(frame_ms, args.threads)
+    beside: dict[str, list[float]] = {name: [] for name in calls}
+    for stream in streams.values():
         stream.forget_times()
     for _ in range(args.rounds):
         for stream in streams.values():
             stream.play(args.frames)
+        for name, call in calls.items():
+            call()
+            beside[name] += [milliseconds(call) for _ in range(args.frames)]
     every, fixed = (streams[schedule].frame_ms for schedule in SCHEDULES)
     return {
         "model": model,
@@ -77,6 +113,7 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
             for schedule, stream in streams.items()
             for kind, times in sorted(stream.by_type.items())
         },
+        "beside": {name: percentiles(times) for name, times in beside.items()},
     }
 
 
@@ -94,7 +131,7 @@ def main() -> None:
         row = measure(model, args)
         rows.append(row)
         print(f"{model}: fixed:5 has {row['gain']['ratio']:.2f} times the frames/s of every")
-        for kind, found in row["types"].items():
+        for kind, found in {**row["types"], **row["beside"]}.items():
             print(f"  {kind}: p50 {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f} ms, {found['frames']} frames")
     setting = {"size": size_name(args.size), "threads": args.threads}
     print(write_result("runtime_latency", {**setting, "rows": rows}, args.json))

@@ -43,13 +43,22 @@ STREAMS: tuple[dict[str, Any], ...] = (
     {"schedule": "fixed:5", "key_lag": 2},
     {"schedule": "adaptive", "confidence": True, "scene_cuts": False, "queue": 1},
     {"schedule": "adaptive:0.1:9", "key_lag": 1, "queue": 8},
+    {"schedule": "adaptive:0.2:9", "flow_check": True, "confidence": True},
+    {"schedule": "fixed:4", "fuse": True, "update": True, "confidence": True, "queue": 2},
+    {"schedule": "every", "fuse": True},
 )
 
 
 def make_bundle(folder: Path) -> Path:
-    """The C++ tests' bundle: a network so light that the time goes into our own code."""
+    """The C++ tests' bundle: networks so light that the time goes into our own code, those of accel mode among them."""
     subprocess.run([sys.executable, str(ROOT / "tests/cpp/make_test_bundle.py"), str(folder)], check=True)
-    return folder / "coarse"
+    return folder / "accel"
+
+
+def streams_of(bundle: stpl_rt.Bundle) -> list[dict[str, Any]]:
+    """The options of each stream; those of accel mode only where the bundle has its networks."""
+    missing = {name for name in ("fuse", "update") if getattr(bundle, name) is None}
+    return [dict(options) for options in STREAMS if not missing.intersection(options)]
 
 
 class Progress:
@@ -75,8 +84,9 @@ def soak(bundle: stpl_rt.Bundle, seconds: float, seed: int, threads: int) -> dic
     """Runs the streams for so long and says what became of it; `failures` is empty where all is well."""
     random = np.random.default_rng(seed)
     counts: Counter[str] = Counter()
+    settings = streams_of(bundle)
     streams = [
-        SoakStream(bundle, {"threads": threads, **options}, seed + 1 + i, counts) for i, options in enumerate(STREAMS)
+        SoakStream(bundle, {"threads": threads, **options}, seed + 1 + i, counts) for i, options in enumerate(settings)
     ]
     progress = Progress(seconds)
     samples: list[Sample] = []
@@ -97,7 +107,7 @@ def soak(bundle: stpl_rt.Bundle, seconds: float, seed: int, threads: int) -> dic
         samples.append(sample(time.monotonic() - begin))
         progress.show(samples[-1], counts["frames"])
     faulthandler.cancel_dump_traceback_later()
-    return report(samples, seconds, counts, failures)
+    return {"streams": settings, **report(samples, seconds, counts, failures)}
 
 
 def report(samples: list[Sample], seconds: float, counts: Counter[str], failures: list[str]) -> dict[str, Any]:
@@ -106,7 +116,6 @@ def report(samples: list[Sample], seconds: float, counts: Counter[str], failures
     failures = failures + faults(late, ALLOWED_USED, ALLOWED_RSS)
     return {
         "minutes": round(seconds / 60, 2),
-        "streams": [dict(options) for options in STREAMS],
         "counts": dict(sorted(counts.items())),
         "memory_mib": {
             "settled": round(late[0].rss / MIB, 1) if late else None,
@@ -127,7 +136,7 @@ def report(samples: list[Sample], seconds: float, counts: Counter[str], failures
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--bundle", type=Path, help="default: the bundle of the C++ tests, of a very light network")
+    parser.add_argument("--bundle", type=Path, help="default: the bundle of the C++ tests, of very light networks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="of each stream")
     parser.add_argument("--json", type=Path, default=RESULTS / "soak.json")

@@ -11,6 +11,10 @@
 
 namespace stpl_rt {
 
+// Results whose memory is kept: those in the queue, each with labels and confidence, however long it is, and
+// as many as whoever collects may keep beside them.
+constexpr std::size_t pooled_maps(int queue) noexcept { return 64 + 2 * static_cast<std::size_t>(queue); }
+
 // Memory of one map after the other. Counts its maps, and its pool as one more holder.
 struct ByteBlock {
   ByteBlock() = default;
@@ -31,7 +35,7 @@ class BytePool {
 
   // Of ordinary memory. Maps beyond `most` that are held at a time are freed, not pooled.
   explicit BytePool(std::size_t most);
-  explicit BytePool(Make make, std::size_t most = 64) : make_(make), most_(most) {}
+  BytePool(Make make, std::size_t most) : make_(make), most_(most) {}
   ~BytePool();
   BytePool(BytePool&&) = delete;
   BytePool(const BytePool&) = delete;

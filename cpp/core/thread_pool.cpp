@@ -10,6 +10,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/trace.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -177,8 +179,11 @@ void ThreadPool::work() {
       wake_.wait(lock, wanted);
       --sleeping_workers_;
     }
-    while (has_work() && run_one_piece()) {
-    }
+    if (!has_work()) continue;
+    const auto begin = std::chrono::steady_clock::now();
+    bool helped = false;
+    while (has_work() && run_one_piece()) helped = true;
+    if (helped && Trace::enabled()) Trace::add("kernel", begin, std::chrono::steady_clock::now());
   }
 }
 

@@ -59,8 +59,8 @@ DeviceStream::DeviceStream(const Bundle& bundle, const SegmenterOptions& options
                                              : own_stream_.emplace().handle()),
       network_(bundle, std::move(engines.segment), carries_),
       in_flight_(device.device, stream_, network_.size()),
-      device_maps_(device.device),
-      host_maps_(cuda::PinnedBlock::make),
+      device_maps_(device.device, pooled_maps(options.queue)),
+      host_maps_(cuda::PinnedBlock::make, pooled_maps(options.queue)),
       dis_(kFlow),
       ways_{DevicePropagation(grid_, confidence_ || flow_check_),
             DevicePropagation(options.key_lag > 0 ? grid_ : Size{}, confidence_ || flow_check_)} {

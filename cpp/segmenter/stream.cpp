@@ -16,10 +16,6 @@
 namespace stpl_rt {
 namespace {
 
-// Those in the queue are pooled, however long it is, and those that whoever collects keeps beside them.
-constexpr std::size_t kMapsOfAResult = 2;
-constexpr std::size_t kKeptMaps = 64;
-
 Schedule schedule_of(const SegmenterOptions& options, const Bundle& bundle) {
   return options.schedule.value_or(bundle.default_schedule);
 }
@@ -50,7 +46,7 @@ Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetw
       fuse_(networks_.fuse ? networks_.fuse->make_engine() : nullptr),
       update_(networks_.update ? networks_.update->make_engine() : nullptr),
       grid_(carries_ ? Size{bundle.input.width, bundle.input.height} : Size{}),
-      maps_(kKeptMaps + kMapsOfAResult * static_cast<std::size_t>(options.queue)),
+      maps_(pooled_maps(options.queue)),
       frames_(grid_),
       shown_(grid_, confidence_ || flow_check_),
       pending_(options.key_lag > 0 ? grid_ : Size{}, confidence_ || flow_check_) {

@@ -74,7 +74,8 @@ class PooledBytes final : public DeviceBytes {
 // One thread takes; any thread may let go.
 class MapPool {
  public:
-  explicit MapPool(int device) : device_(device) {}
+  // Maps beyond `most` that are held at a time are freed, not pooled.
+  MapPool(int device, std::size_t most) : device_(device), most_(most) {}
 
   // Memory that no map holds, allocated where there is none, for work on `writer`; its content is whatever it
   // was.
@@ -87,7 +88,7 @@ class MapPool {
     }
     auto block = std::make_shared<PooledBytes>(device_);
     block->begin(writer, bytes);
-    if (blocks_.size() < kMostBlocks) blocks_.push_back(block);
+    if (blocks_.size() < most_) blocks_.push_back(block);
     return lent(block);
   }
   // For its maker, before anybody else has it.
@@ -99,9 +100,8 @@ class MapPool {
     return {block.get(), [block](PooledBytes* bytes) noexcept { bytes->let_go(); }};
   }
 
-  // Maps that somebody keeps beyond these are freed, not pooled.
-  static constexpr std::size_t kMostBlocks = 64;
   const int device_;
+  const std::size_t most_;
   std::vector<std::shared_ptr<PooledBytes>> blocks_;
 };
 

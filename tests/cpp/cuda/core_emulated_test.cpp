@@ -53,7 +53,7 @@ TEST(GraphCache, WhatCannotBeRecordedIsEnqueuedDirectlyFromThenOn) {
 
 TEST(MapPool, ReadersAreWaitedForThoughTheirStreamsAreGone) {
   const Stream writer;
-  MapPool pool(0);
+  MapPool pool(0, 64);
   std::vector<std::uint8_t> copied(4, 0);
   const std::uint8_t* memory = nullptr;
   std::optional<Stream> reader(std::in_place);
