@@ -3,6 +3,7 @@
 // With a bundle, its network with TensorRT, and the network alone beside it. Without one, a network that does
 // nothing, at three sizes with 19 classes from a quarter of them: what all the rest costs.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,12 +12,14 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/cuda/device.h"
 #include "core/cuda/memory.h"
+#include "core/cuda/stream.h"
 #include "core/half.h"
 #include "core/sha256.h"
 #include "segmenter/device_stream.h"
@@ -37,8 +40,55 @@ double microseconds_since(Clock::time_point begin) {
 
 json spread(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return {{"p50_us", values[values.size() / 2]}, {"p99_us", values[values.size() * 99 / 100]}};
+  return {{"number", values.size()},
+          {"p50_us", values[values.size() / 2]},
+          {"p99_us", values[values.size() * 99 / 100]}};
 }
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// Marks between pieces of work that are enqueued one after the other: what each took the GPU.
+class Laps {
+ public:
+  explicit Laps(int most) {
+    marks_.reserve(static_cast<std::size_t>(most) + 1);
+    for (int i = 0; i <= most; ++i) marks_.emplace_back(cuda::Event::Timing::on);
+  }
+  void begin(cuda::StreamHandle stream) {
+    count_ = 0;
+    mark(stream);
+  }
+  void mark(cuda::StreamHandle stream) { marks_[count_++].record(stream); }
+  // Once all is done.
+  [[nodiscard]] std::vector<double> microseconds() const {
+    std::vector<double> found;
+    for (std::size_t i = 1; i < count_; ++i) {
+      found.push_back(1000 * marks_[i].milliseconds_since(marks_[i - 1]));
+    }
+    return found;
+  }
+
+ private:
+  std::vector<cuda::Event> marks_;
+  std::size_t count_ = 0;
+};
+
+// Frames of a schedule, each type by itself, and all of them: a mean for each round.
+struct FrameTimes {
+  std::vector<double> key, propagated, round;
+
+  void add(const std::vector<double>& laps, const std::vector<bool>& is_key) {
+    for (std::size_t i = 0; i < laps.size(); ++i) (is_key[i] ? key : propagated).push_back(laps[i]);
+    round.push_back(mean(laps));
+  }
+  [[nodiscard]] json found() && {
+    json result = {{"mean of a round", spread(std::move(round))}, {"key", spread(std::move(key))}};
+    if (!propagated.empty()) result["propagated"] = spread(std::move(propagated));
+    return result;
+  }
+};
 
 // Takes no time, and says that everything is of one class.
 class NoNetwork final : public DeviceEngine {
@@ -121,54 +171,70 @@ std::unique_ptr<DeviceStream> stream_of(const Setting& setting, const std::strin
 json resident(const Setting& setting, const std::string& schedule, bool graphs) {
   const auto stream = stream_of(setting, schedule, true, graphs);
   auto* const handle = static_cast<cuda::StreamHandle>(stream->cuda_stream());
-  std::vector<double> enqueue, frame;
+  std::vector<double> enqueue;
+  FrameTimes frames;
+  Laps laps(setting.frames);
   int t = 0;
-  const auto push = [&] { (void)stream->push(setting.drive.at(t++, FrameMemory::device), {}); };
+  const auto push = [&] { return stream->push(setting.drive.at(t++, FrameMemory::device), {}).is_key; };
   for (int round = -1; round < kRounds; ++round) {  // the first one warms up
-    const auto begin = Clock::now();
-    for (int i = 0; i < setting.frames; ++i) push();
+    std::vector<bool> is_key;
+    laps.begin(handle);
+    for (int i = 0; i < setting.frames; ++i) {
+      is_key.push_back(push());
+      laps.mark(handle);
+    }
     cuda::Stream::wait_for(handle);
-    if (round >= 0) frame.push_back(microseconds_since(begin) / setting.frames);
+    if (round >= 0) frames.add(laps.microseconds(), is_key);
     for (int i = 0; i < setting.frames; i += kBurst) {
       for (int k = 0; k < kBurst; ++k) {
         const auto before = Clock::now();
-        push();
+        (void)push();
         if (round >= 0) enqueue.push_back(microseconds_since(before));
       }
       cuda::Stream::wait_for(handle);
     }
   }
-  return {{"frame", spread(std::move(frame))}, {"enqueue", spread(std::move(enqueue))}};
+  return {{"frame", std::move(frames).found()}, {"enqueue", spread(std::move(enqueue))}};
 }
 
-// From and to the host's memory, one frame ahead.
+// From and to the host's memory, one frame ahead: from one frame's labels to the next one's.
 json pipelined(const Setting& setting, const std::string& schedule) {
   const auto stream = stream_of(setting, schedule, false, true);
-  std::vector<double> frame;
+  FrameTimes frames;
   int t = 0;
+  const auto start = [&] { return stream->start(setting.drive.at(t++, FrameMemory::host), {}); };
+  Result ahead = start();
   for (int round = -1; round < kRounds; ++round) {
-    const auto begin = Clock::now();
-    Result ahead = stream->start(setting.drive.at(t++, FrameMemory::host), {});
-    for (int i = 1; i < setting.frames; ++i) {
-      Result next = stream->start(setting.drive.at(t++, FrameMemory::host), {});
+    std::vector<double> laps;
+    std::vector<bool> is_key;
+    auto before = Clock::now();
+    for (int i = 0; i < setting.frames; ++i) {
+      Result next = start();
       stream->finish(ahead);
+      is_key.push_back(ahead.is_key);
+      laps.push_back(microseconds_since(std::exchange(before, Clock::now())));
       ahead = std::move(next);
     }
-    stream->finish(ahead);
-    if (round >= 0) frame.push_back(microseconds_since(begin) / setting.frames);
+    if (round >= 0) frames.add(laps, is_key);
   }
-  return {{"frame", spread(std::move(frame))}};
+  stream->finish(ahead);
+  return {{"frame", std::move(frames).found()}};
 }
 
 json network_alone(const Setting& setting) {
   const auto engine = setting.engine();
   const cuda::Stream stream;
+  Laps laps(setting.frames);
   std::vector<double> runs;
   for (int round = -1; round < kRounds; ++round) {
-    const auto begin = Clock::now();
-    for (int i = 0; i < setting.frames; ++i) engine->enqueue(stream.handle());
+    laps.begin(stream.handle());
+    for (int i = 0; i < setting.frames; ++i) {
+      engine->enqueue(stream.handle());
+      laps.mark(stream.handle());
+    }
     stream.wait();
-    if (round >= 0) runs.push_back(microseconds_since(begin) / setting.frames);
+    const auto found = laps.microseconds();
+    if (round >= 0) runs.insert(runs.end(), found.begin(), found.end());
   }
   return spread(std::move(runs));
 }

@@ -57,9 +57,9 @@ void sample_argmax(const PackedLogits<T>& logits, const Geometry& geometry, cons
                    ImageView<const float> validity, ImageView<std::uint8_t> labels,
                    ImageView<std::uint8_t> confidence, StreamHandle stream);
 
-// The logits themselves, carried, as dense planes of the geometry's output size.
-template <class T>
+// The logits themselves, carried, as dense planes of the geometry's output size. U: float or Half.
+template <class T, class U>
 void carry_logits(const PackedLogits<T>& logits, const Geometry& geometry, const ConstFlowPlanes& flow,
-                  T* out, StreamHandle stream);
+                  U* out, StreamHandle stream);
 
 }  // namespace stpl_rt::cuda

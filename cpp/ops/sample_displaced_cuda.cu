@@ -131,19 +131,19 @@ struct SampleDisplaced {
   }
 };
 
-template <class T>
+template <class T, class U>
 struct Carry {
   Displaced<T> source;
-  T* out;
+  U* out;
 
   STPL_RT_KERNEL void operator()(int x, int y) const {
     LinearTap column{}, row{};
     if (!source.flow.empty()) source.flow_taps(x, y, column, row);
     const Size size = source.geometry.output;
     const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(size.width) * size.height;
-    T* pixel = out + static_cast<std::ptrdiff_t>(y) * size.width + x;
+    U* pixel = out + static_cast<std::ptrdiff_t>(y) * size.width + x;
     source.read_classes(source.place(x, y, column, row), [&](int c, float value) {
-      if (c < source.logits.classes) pixel[c * area] = from_float<T>(value);
+      if (c < source.logits.classes) pixel[c * area] = from_float<U>(value);
     });
   }
 };
@@ -179,10 +179,10 @@ void sample_argmax(const PackedLogits<T>& logits, const Geometry& geometry, cons
   }
 }
 
-template <class T>
+template <class T, class U>
 void carry_logits(const PackedLogits<T>& logits, const Geometry& geometry, const ConstFlowPlanes& flow,
-                  T* out, StreamHandle stream) {
-  for_each_pixel(Carry<T>{make_displaced(logits, geometry, flow, {}), out}, geometry.output, stream);
+                  U* out, StreamHandle stream) {
+  for_each_pixel(Carry<T, U>{make_displaced(logits, geometry, flow, {}), out}, geometry.output, stream);
 }
 
 template PackedLogits<float> pack_logits(const PlanarLogits<float>&, float*, StreamHandle);
@@ -191,12 +191,16 @@ template void sample_argmax(const PackedLogits<float>&, const Geometry&, const C
                             StreamHandle);
 template void carry_logits(const PackedLogits<float>&, const Geometry&, const ConstFlowPlanes&, float*,
                            StreamHandle);
+template void carry_logits(const PackedLogits<float>&, const Geometry&, const ConstFlowPlanes&, Half*,
+                           StreamHandle);
 
 template PackedLogits<Half> pack_logits(const PlanarLogits<Half>&, Half*, StreamHandle);
 template void sample_argmax(const PackedLogits<Half>&, const Geometry&, const ConstFlowPlanes&,
                             ImageView<const float>, ImageView<std::uint8_t>, ImageView<std::uint8_t>,
                             StreamHandle);
 template void carry_logits(const PackedLogits<Half>&, const Geometry&, const ConstFlowPlanes&, Half*,
+                           StreamHandle);
+template void carry_logits(const PackedLogits<Half>&, const Geometry&, const ConstFlowPlanes&, float*,
                            StreamHandle);
 
 }  // namespace stpl_rt::cuda

@@ -1,12 +1,12 @@
 #include "segmenter/device_network.h"
 
-#include <stpl_rt/error.h>
-
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "core/cuda/stream.h"
 #include "core/half.h"
+#include "ops/convert_cuda.h"
 #include "ops/finite_cuda.h"
 #include "ops/sample_argmax_cuda.h"
 
@@ -71,27 +71,28 @@ void DeviceNetwork::read_count(std::size_t kept, int* to, cuda::StreamHandle str
   cuda::copy(to, counts_.data() + kept, 1, stream);
 }
 
-// Memory for size() logits of `from`'s type.
-void* DeviceNetwork::logits_input(std::size_t index, const DeviceNetwork& from) const {
-  if (engine_->input_type(index) == from.engine_->output_type()) return engine_->input(index);
-  throw Error(
-      ErrorCode::unsupported,
-      "accel mode: expected plans of one precision, found one that takes other numbers than the network "
-      "gives; build all plans of a bundle in one export");
-}
-
+// Plans may take and give numbers of different precisions: where a mixed one ends in fp32, say.
 void DeviceNetwork::give(DeviceNetwork& of, std::size_t index, cuda::StreamHandle stream) const {
-  void* const to = of.logits_input(index, *this);
   with_type(engine_->output_type(), [&]<class T>(T) {
-    cuda::copy(static_cast<T*>(to), static_cast<const T*>(engine_->output()), size(), stream);
+    const T* const from = static_cast<const T*>(engine_->output());
+    with_type(of.engine_->input_type(index), [&]<class U>(U) {
+      U* const to = static_cast<U*>(of.engine_->input(index));
+      if constexpr (std::is_same_v<T, U>) {
+        cuda::copy(to, from, size(), stream);
+      } else {
+        cuda::convert(from, to, size(), stream);
+      }
+    });
   });
 }
 
 void DeviceNetwork::carry(std::size_t kept, const Geometry& geometry, const cuda::ConstFlowPlanes& flow,
                           DeviceNetwork& of, std::size_t index, cuda::StreamHandle stream) const {
-  void* const to = of.logits_input(index, *this);
   with_type(engine_->output_type(), [&]<class T>(T) {
-    cuda::carry_logits(packed<T>(kept_[kept], classes_, grid_), geometry, flow, static_cast<T*>(to), stream);
+    with_type(of.engine_->input_type(index), [&]<class U>(U) {
+      cuda::carry_logits(packed<T>(kept_[kept], classes_, grid_), geometry, flow,
+                         static_cast<U*>(of.engine_->input(index)), stream);
+    });
   });
 }
 

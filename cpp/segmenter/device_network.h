@@ -55,7 +55,6 @@ class DeviceNetwork {
   [[nodiscard]] std::size_t size() const noexcept;
 
  private:
-  [[nodiscard]] void* logits_input(std::size_t index, const DeviceNetwork& from) const;
   template <class T>
   void to_host(const T* from, float* out, cuda::StreamHandle stream);
 

@@ -23,10 +23,17 @@ std::string field(int number, std::string_view content) {
   return made.append(content);
 }
 
-// A model with these bytes at the front of its tensor (depth 2), its graph (1) or itself (0).
+constexpr int kGraph = 7;
+constexpr int kInitializer = 5;
+
+// A model with these bytes as its tensor (depth 2), as its graph (1) or as itself (0).
+std::string model_of(std::string_view bytes, int depth) {
+  if (depth == 0) return std::string(bytes);
+  return field(kGraph, depth == 1 ? bytes : field(kInitializer, bytes));
+}
+
+// The same with `tensor` behind them.
 std::string model_with(std::string_view front, int depth, std::string_view tensor) {
-  constexpr int kGraph = 7;
-  constexpr int kInitializer = 5;
   const auto at = [&](int here) { return std::string(depth == here ? front : std::string_view{}); };
   const std::string initializer = field(kInitializer, at(2).append(tensor));
   return at(0).append(field(kGraph, at(1).append(initializer)));
@@ -41,7 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)stpl_rt::weights_of(bytes);
   constexpr std::array<char, 2> kDataLocationExternal = {14 << 3, 1};
   for (int depth = 0; depth < 3; ++depth) {
-    if (stpl_rt::weights_of(model_with(bytes, depth, {})) != Weights::inside) continue;
+    // Alone: bytes that end within a field would take what follows for the rest of it, rightly.
+    if (stpl_rt::weights_of(model_of(bytes, depth)) != Weights::inside) continue;
     const std::string_view elsewhere{kDataLocationExternal.data(), kDataLocationExternal.size()};
     stpl_rt::fuzz::require(
         stpl_rt::weights_of(model_with(bytes, depth, elsewhere)) == Weights::outside,

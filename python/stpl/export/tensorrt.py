@@ -16,6 +16,7 @@ import onnx
 import stpl_rt
 from stpl.errors import UserError
 from stpl.export.dynamic_batch import with_dynamic_batch
+from stpl.export.half_tensors import with_half_tensors
 from stpl.export.network_precision import precision_of
 from stpl.export.plan_facts import BuildSettings, PlanIdentity, PlanTensor, fault_of, write_plan
 from stpl.export.tensorrt_library import PlanError, TensorRT
@@ -139,6 +140,7 @@ def build_plan(
     require_portable(model)
     if settings.batches != (1, 1, 1):
         model = with_dynamic_batch(model)
+    model = with_half_tensors(model)
     trt = library.module
     log = _Log(trt)
     builder = trt.Builder(log.sink)

@@ -208,6 +208,22 @@ TEST_F(DeviceStreams, AccelMode) {
   }
 }
 
+// As plans of which one ends in fp32, because its last layers would lose too much.
+TEST_F(DeviceStreams, AccelModeOfNetworksInAnyPrecision) {
+  const std::vector<Picture> pictures = drive(6);
+  SegmenterOptions options = with("fixed:2");
+  options.fuse = options.update = true;
+  for (const Types& types : {Types{TensorType::f16, TensorType::f16}, Types{TensorType::f16, TensorType::f32},
+                             Types{TensorType::f32, TensorType::f16}}) {
+    SCOPED_TRACE(types.segment == types.accel ? "f16"
+                                              : (types.segment == TensorType::f16 ? "f16, f32" : "f32, f16"));
+    TwoStreams streams(made_bundle("accel"), options, {}, types);
+    streams.most_labels = 2e-3;  // logits that are nearer to each other than a half tells apart
+    streams.most_confidence = 2e-3;
+    streams.push(steps_of(pictures), FrameMemory::host);
+  }
+}
+
 TEST_F(DeviceStreams, FlowThatLiesOnTheDevice) {
   const std::vector<Picture> pictures = drive(6);
   std::vector<float> vectors(2 * 90 * 40, 0.4F);
@@ -238,7 +254,7 @@ TEST_F(DeviceStreams, FlowThatLiesOnTheDevice) {
 
 TEST_F(DeviceStreams, HalfPrecisionLogits) {
   const std::vector<Picture> pictures = drive(8);
-  TwoStreams streams(made_bundle("coarse"), with("fixed:3"), {}, TensorType::f16);
+  TwoStreams streams(made_bundle("coarse"), with("fixed:3"), {}, {.segment = TensorType::f16});
   streams.most_labels = 2e-3;  // logits that are nearer to each other than a half tells apart
   streams.most_confidence = 2e-3;
   streams.push(steps_of(pictures), FrameMemory::host);

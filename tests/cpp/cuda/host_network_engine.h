@@ -24,14 +24,13 @@ namespace stpl_rt::test {
 
 class HostNetworkEngine final : public DeviceEngine {
  public:
-  // The output is given as `type`, and so is what is taken beside the image or, in "fuse", in its place.
+  // What is taken and given is of `type`.
   HostNetworkEngine(std::unique_ptr<Engine> engine, const NetworkSpec& spec, TensorType type)
       : engine_(std::move(engine)), outputs_(values_of(spec.outputs.front())), type_(type) {
-    for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
-      const bool is_image = i == 0 && spec.name != "fuse";
+    for (const TensorSpec& tensor : spec.inputs) {
       Input& input = inputs_.emplace_back();
-      input.type = is_image ? TensorType::f32 : type;
-      input.values = values_of(spec.inputs[i]);
+      input.type = type;
+      input.values = values_of(tensor);
       input.device.reserve(input.values * sizeof(float));
       input.host.reserve(input.values * sizeof(float));
     }

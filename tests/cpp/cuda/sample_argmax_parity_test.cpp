@@ -127,7 +127,8 @@ class SampleArgmaxParity : public OnDevice<testing::TestWithParam<Case>> {
     expect_same(c, labels, confidence, found);
   }
 
-  template <class T>
+  // Logits of T, carried to ones of U.
+  template <class T, class U = T>
   void check_carried() const {
     const Case& c = GetParam();
     const Geometry geometry = make_logits_geometry(c.geometry());
@@ -141,15 +142,16 @@ class SampleArgmaxParity : public OnDevice<testing::TestWithParam<Case>> {
     stpl_rt::carry_logits(reference_logits, geometry, flow, expected.data(), pool);
 
     const DeviceBuffer<T> planes = to_device(logits);
-    DeviceBuffer<T> memory, out;
+    DeviceBuffer<T> memory;
+    DeviceBuffer<U> out;
     memory.reserve(packed_size(c.classes, c.width, c.height));
     out.reserve(logits.size());
     const PackedLogits<T> packed =
         pack_logits(PlanarLogits<T>{planes.data(), c.classes, c.width, c.height}, memory.data(), kStream);
     const DeviceFlow device_flow = to_device(flow);
     carry_logits(packed, geometry, device_flow.cplanes(), out.data(), kStream);
-    const std::vector<float> found = to_floats(to_host<T>(out.data(), logits.size()));
-    const float rounding = sizeof(T) == 2 ? 2e-3F : 1e-4F;  // of the positions, and of the result
+    const std::vector<float> found = to_floats(to_host<U>(out.data(), logits.size()));
+    const float rounding = sizeof(U) == 2 ? 2e-3F : 1e-4F;  // of the positions, and of the result
     for (std::size_t i = 0; i < found.size(); ++i) {
       ASSERT_NEAR(found[i], expected[i], rounding * (1 + std::abs(expected[i]))) << c << " at " << i;
     }
@@ -162,6 +164,8 @@ TEST_P(SampleArgmaxParity, OfDisplacedFloatLogits) { check_displaced<float>(); }
 TEST_P(SampleArgmaxParity, OfDisplacedHalfLogits) { check_displaced<Half>(); }
 TEST_P(SampleArgmaxParity, OfCarriedFloatLogits) { check_carried<float>(); }
 TEST_P(SampleArgmaxParity, OfCarriedHalfLogits) { check_carried<Half>(); }
+TEST_P(SampleArgmaxParity, OfHalfLogitsCarriedToFloats) { check_carried<Half, float>(); }
+TEST_P(SampleArgmaxParity, OfFloatLogitsCarriedToHalves) { check_carried<float, Half>(); }
 
 INSTANTIATE_TEST_SUITE_P(
     Sizes, SampleArgmaxParity,

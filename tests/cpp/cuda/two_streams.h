@@ -26,6 +26,11 @@ struct Step {
   bool reset = false;  // before it
 };
 
+// Of the networks' tensors on the device.
+struct Types {
+  TensorType segment = TensorType::f32, accel = TensorType::f32;
+};
+
 // The networks of `bundle`, on the processor; fuse and update where options ask for them.
 struct HostNetworks {
   HostNetworks(const Bundle& of, const SegmenterOptions& options) : bundle(of) {
@@ -36,15 +41,15 @@ struct HostNetworks {
     if (options.fuse) networks.fuse = compile(*bundle.fuse);
     if (options.update) networks.update = compile(*bundle.update);
   }
-  // Behind the interface of a GPU's.
-  [[nodiscard]] DeviceEngines engines(TensorType type = TensorType::f32) const {
-    const auto make = [&](const auto& network, const NetworkSpec& spec) {
+  // Behind the interface of a GPU's: `segment` with tensors of the one type, fuse and update of the other.
+  [[nodiscard]] DeviceEngines engines(Types types = {}) const {
+    const auto make = [&](const auto& network, const NetworkSpec& spec, TensorType type) {
       return std::make_unique<HostNetworkEngine>(network->make_engine(), spec, type);
     };
     DeviceEngines engines{
-        .segment = make(networks.segment, bundle.segment), .fuse = {}, .update = {}, .of = {}};
-    if (networks.fuse) engines.fuse = make(networks.fuse, *bundle.fuse);
-    if (networks.update) engines.update = make(networks.update, *bundle.update);
+        .segment = make(networks.segment, bundle.segment, types.segment), .fuse = {}, .update = {}, .of = {}};
+    if (networks.fuse) engines.fuse = make(networks.fuse, *bundle.fuse, types.accel);
+    if (networks.update) engines.update = make(networks.update, *bundle.update, types.accel);
     return engines;
   }
   const Bundle& bundle;
@@ -58,11 +63,11 @@ inline SegmenterOptions with(const std::string& schedule, int key_lag = 0) {
 class TwoStreams {
  public:
   TwoStreams(const fs::path& bundle, const SegmenterOptions& options, const DeviceOptions& device,
-             TensorType type = TensorType::f32)
+             Types types = {})
       : bundle_(Bundle::open(bundle)),
         networks_(bundle_, options),
         host_(bundle_, on_host(options), networks_.networks),
-        device_(DeviceStream::make(bundle_, options, device, networks_.engines(type))) {}
+        device_(DeviceStream::make(bundle_, options, device, networks_.engines(types))) {}
 
   // Expects the same of both for each frame, then the same labels. `memory`: where the GPU finds them.
   void push(const std::vector<Step>& steps, FrameMemory memory) {

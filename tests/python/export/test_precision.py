@@ -17,6 +17,7 @@ from stpl.data.specs import open_dataset
 from stpl.export import export_bundle, export_onnx, mixed_precision
 from stpl.export.calibration_frames import NetworkInputs, frame_pairs
 from stpl.export.half_precision import Feed, float_nodes, overflowing, peaks, rounded, to_half
+from stpl.export.half_tensors import with_half_tensors
 from stpl.export.int8 import Int8Converter
 from stpl.export.lowering import Lowering
 from stpl.export.mixed_precision import lower
@@ -79,11 +80,40 @@ def test_every_network_becomes_a_plan_in_every_precision(
     assert 0 < np.abs(found - expected).mean() < 0.06 * np.ptp(expected)
     assert np.mean(found.argmax(1) != expected.argmax(1)) <= 2 * ALLOWED[precision]
     plan, tensors = build_plan(lowered.model, library, BuildSettings())
-    assert {tensor.type for tensor in tensors} == {"float32"}
+    assert {tensor.type for tensor in tensors} == ({"float16"} if precision == "fp16" else {"float32"})
     assert len(plan) < 0.95 * len(fp32_plan(name)) or name == "fuse"  # whose few weights do not count beside the rest
 
 
 # --- fp16 and bf16 ---
+
+
+def halved_io(model: onnx.ModelProto) -> tuple[list[int], list[int]]:
+    graph = with_half_tensors(model).graph
+    return tuple([value.type.tensor_type.elem_type for value in values] for values in (graph.input, graph.output))
+
+
+@pytest.mark.parametrize("name", ["compact", "pidnet-s", "update"])
+def test_fp16_tensors_say_what_float32_ones_do(name: str, network: Networks) -> None:
+    lowered = to_half(network(name), "fp16")
+    half = with_half_tensors(lowered)
+    onnx.checker.check_model(half, full_check=True)
+    assert len(half.graph.node) == len(lowered.graph.node) - len(lowered.graph.input) - 1
+    (feeds,) = feeds_of(lowered, 1)
+    halves = {key: array.astype(np.float16) for key, array in feeds.items()}
+    (expected,) = open_session(lowered).run(None, {key: array.astype(np.float32) for key, array in halves.items()})
+    (found,) = open_session(half).run(None, halves)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found.astype(np.float32), expected, rtol=2e-3, atol=2e-3 * np.ptp(expected))
+
+
+def test_what_is_read_or_made_in_fp32_stays_so() -> None:
+    fp16, fp32 = TensorProto.FLOAT16, TensorProto.FLOAT
+    model = chain([1.0, 2.0, 3.0])
+    assert halved_io(model) == ([fp32], [fp32])
+    assert halved_io(to_half(model, "bf16")) == ([fp32], [fp32])
+    assert halved_io(to_half(model, "fp16")) == ([fp16], [fp16])
+    assert halved_io(to_half(model, "fp16", keep=["conv0"])) == ([fp32], [fp16])
+    assert halved_io(to_half(model, "fp16", keep=["relu2"])) == ([fp16], [fp32])
 
 
 def chain(scales: list[float]) -> onnx.ModelProto:
@@ -226,6 +256,8 @@ def test_int8_is_symmetric_and_per_channel(network: Networks) -> None:
     assert len(weights) == len(Int8Converter(model, feeds_of(model)).candidates()) > 20
     for node in weights:
         assert values[node.input[0]].dtype == np.int8
+        # Two products with an activation stay below 2^15 also where a CPU adds them in 16 bits.
+        assert 60 < np.abs(values[node.input[0]].astype(int)).max() <= 64
         assert values[node.input[1]].shape == (values[node.input[0]].shape[0],)
     pairs = [node for node in quantized.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     assert all(not values[node.input[2]].any() for node in pairs)
