@@ -1,9 +1,11 @@
-"""Does a plan of TensorRT for RTX, built for no compute capability in particular, run on this GPU, and how fast?
+"""Does a plan of TensorRT for RTX run on this GPU, and how fast?
 
-Networks with random weights become plans, run, and are compared with PyTorch on the same input. Needs PyTorch, onnx,
-onnxscript and tensorrt_rtx, nothing of ours that is compiled. Without a GPU the plans are built and that is all.
+Networks with random weights become plans, run, and are compared with PyTorch on the same input. Three kinds of plans
+are tried: built here for no compute capability in particular; built here for the GPU at hand; and carried, which a
+machine without a GPU left in --plans. Needs PyTorch, onnx, onnxscript and tensorrt_rtx, nothing of ours that is
+compiled. Without a GPU the plans of the first kind are built, and left in --plans, and that is all.
 
-Run: python benchmarks/rtx_plan.py [--networks compact segformer-b0] [--size 512x1024] [--json FILE]
+Run: python benchmarks/rtx_plan.py [--networks compact segformer-b0] [--size 512x1024] [--plans FOLDER] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,8 @@ class Builder:
         self.errors.clear()
         raise Refused(f"TensorRT failed {doing}: {text}")
 
-    def build(self, model: bytes) -> bytes:
-        """A plan with the compute capability unset: for every GPU from 8.0 on."""
+    def build(self, model: bytes, for_this_gpu: bool) -> bytes:
+        """A plan for the GPU at hand; or with the compute capability unset, for every GPU from 8.0 on."""
         builder = self.trt.Builder(self.log)
         network = builder.create_network(0)
         parser = self.trt.OnnxParser(network, self.log)
@@ -70,6 +72,10 @@ class Builder:
             self.refuse("to read the network")
         config = builder.create_builder_config()
         config.clear_flag(self.trt.BuilderFlag.TF32)
+        if for_this_gpu:
+            config.num_compute_capabilities = 1
+            if not config.set_compute_capability(self.trt.ComputeCapability.CURRENT, 0):
+                self.refuse("to be told to build for this GPU")
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             self.refuse("to build the network")
@@ -139,16 +145,18 @@ def try_on_gpu(builder: Builder, plan: bytes, model: torch.nn.Module, x: torch.T
         }
 
 
-def try_network(builder: Builder, name: str, precision: str, size: tuple[int, int]) -> Facts:
-    torch.manual_seed(0)
-    model = build_model(name, CLASSES).eval().to(PRECISIONS[precision])
-    x = torch.rand(1, 3, *size).to(PRECISIONS[precision])
+def try_plan(
+    builder: Builder, make: Callable[[], bytes], model: torch.nn.Module, x: torch.Tensor, keep: Path | None = None
+) -> Facts:
+    """Makes a plan, leaves it in ``keep`` where one is named, and runs it where there is a GPU."""
     found: Facts = {}
     try:
-        content = export(model, x)
         started = time.monotonic()
-        plan = builder.build(content)
-        found |= {"seconds_to_build": round(time.monotonic() - started, 2), "plan_bytes": len(plan)}
+        plan = make()
+        found |= {"seconds_to_make": round(time.monotonic() - started, 2), "plan_bytes": len(plan)}
+        if keep is not None:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            keep.write_bytes(plan)
         if torch.cuda.is_available():
             found |= try_on_gpu(builder, plan, model, x)
         else:
@@ -158,11 +166,30 @@ def try_network(builder: Builder, name: str, precision: str, size: tuple[int, in
     return found
 
 
+def try_network(
+    builder: Builder, name: str, precision: str, size: tuple[int, int], plans: Path | None
+) -> Iterator[tuple[str, Facts]]:
+    """The kinds of plans, one after the other, and what was found of each."""
+    torch.manual_seed(0)
+    model = build_model(name, CLASSES).eval().to(PRECISIONS[precision])
+    x = torch.rand(1, 3, *size).to(PRECISIONS[precision])
+    content = export(model, x)
+    has_gpu = torch.cuda.is_available()
+    carried = plans / f"{name}-{precision}-{size[1]}x{size[0]}.plan" if plans is not None else None
+    keep = None if has_gpu else carried
+    yield "capability unset", try_plan(builder, lambda: builder.build(content, False), model, x, keep)
+    if has_gpu:
+        yield "this GPU's capability", try_plan(builder, lambda: builder.build(content, True), model, x)
+    if has_gpu and carried is not None and carried.is_file():
+        yield "carried", try_plan(builder, carried.read_bytes, model, x)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["compact", "segformer-b0"])
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--size", default="512x1024", help="height and width of the input")
+    parser.add_argument("--plans", type=Path, metavar="FOLDER", help="of plans made where there is no GPU")
     parser.add_argument("--json", type=Path, help="write it there; standard output else")
     arguments = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -172,12 +199,13 @@ def main() -> None:
     results["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     for name in arguments.networks:
         for precision in arguments.precisions:
-            results[f"{name} {precision}"] = try_network(builder, name, precision, (height, width))
-    text = json.dumps(results, indent=1) + "\n"
+            found = results[f"{name} {precision}"] = {}
+            for kind, facts in try_network(builder, name, precision, (height, width), arguments.plans):
+                found[kind] = facts
+                if arguments.json is not None:  # a plan may break the process: what is known by then stays
+                    arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if arguments.json is None:
-        print(text, end="")
-    else:
-        arguments.json.write_text(text, encoding="utf-8")
+        print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -357,11 +357,13 @@ def rtx_plan(given: Given) -> Facts:
     for network, precision in PLANS:
         command: list[str | Path] = [sys.executable, "benchmarks/rtx_plan.py"]
         try:  # each by itself: a plan that breaks the process leaves the others their turn
-            chosen = ["--networks", network, "--precisions", precision]
+            chosen: list[str | Path] = ["--networks", network, "--precisions", precision]
+            carried = given.find(f"{network}-{precision}-*.plan")
+            chosen += ["--plans", carried.parent] if carried is not None else []
             found |= measured([*command, *chosen], BUILD / "rtx_plan.json", 90, **path)
         except (FailedError, SkippedError) as why:
             found |= getattr(why, "results", None) or {}
-            found[f"{network} {precision}"] = {"runs": False, "reason": str(why)}
+            found.setdefault(f"{network} {precision}", {})["failed"] = str(why)
     return found
 
 

@@ -8,7 +8,8 @@
 #   --wheels: what is carried to a machine that lacks it: wheels (nlohmann-json, which the build wants; nanobind, for the
 #     Python module; onnx, for the tests; tensorrt_rtx and its parts; kornia, pydantic, av, for training and pipelines), and
 #     beside them folders: headers (anything that holds nlohmann/json.hpp), GoogleTest's sources. A wheel too large to be
-#     carried goes in pieces (scripts/pieces.py split), which are put together here.
+#     carried goes in pieces (scripts/pieces.py split), which are put together here. Plans of benchmarks/rtx_plan.py --plans
+#     among it are tried, too.
 #   --bundles: what `benchmarks/gpu_pipelines.py --export-only --bundles FOLDER` made where OpenVINO is; needed where it is
 #     not. --models, --sizes: of the pipelines; the same as there.
 #   GTEST_ROOT: GoogleTest, its sources or where it is installed. Without it the tests are left out.
