@@ -174,9 +174,19 @@ def section(name: str, results: Path) -> str:
     machine, results = record["machine"], record["results"]
     if name in COMPUTED:  # words can be mended without a new sitting
         results = {**results, "text": COMPUTED[name].text}
-    where = f"`{command(name)}`, commit {record['commit']}, {record['date']}, {machine['processor']}, "
-    where += f"{machine['cores']} cores"
+    where = f"`{command(name)}`, commit {record['commit']}, {record['date']}, {said_of(machine)}"
     return f"## {title}\n\n{where}\n\n{make(results)}"
+
+
+def said_of(machine: dict[str, Any]) -> str:
+    """The machine in a line; what was not noted of older ones is left out."""
+    parts = [machine["processor"], f"{machine['cores']} cores"]
+    if vectors := machine.get("vectors"):
+        parts.insert(1, vectors)
+    if arithmetic := machine.get("arithmetic"):
+        slower = arithmetic["median_ms"] / arithmetic["least_ms"]
+        parts.append(f"which computed {slower:.1f} times slower in the median than at its best")
+    return ", ".join(parts)
 
 
 def page(results: Path) -> str:

@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from arithmetic import quickness
+
 RESULTS = Path(__file__).parent / "results"
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 PACKAGES = ("stpl", "torch", "openvino", "onnxruntime", "opencv-python-headless", "numpy")
 
 
@@ -27,9 +30,11 @@ def write_result(name: str, results: dict[str, Any], out: Path | None = None) ->
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, system, Python and the libraries that matter."""
+    """Processor, how fast and even it is now, cores this process may use, system, Python, the libraries that matter."""
     return {
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor() or "unknown",
+        "vectors": _vectors((_cpuinfo("flags") or _cpuinfo("Features")).split()),
+        "arithmetic": quickness(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -56,14 +61,20 @@ def today() -> str:
     return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
-def _processor() -> str:
+def _cpuinfo(field: str) -> str:
+    """Of the first core; empty where the system does not say."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(field):
                 return line.split(":", 1)[1].strip()
     except OSError:
         pass
-    return platform.processor() or "unknown"
+    return ""
+
+
+def _vectors(flags: list[str]) -> str:
+    """The widest of the instruction sets that kernels are compiled for."""
+    return next((name for flag, name in VECTORS.items() if flag in flags), "")
 
 
 def _version(name: str) -> str | None:

@@ -15,13 +15,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import pbkdf2_hmac
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from arithmetic import EvenArithmetic
 from record import write_result
 from runtime_networks import random_bundle, read_size, size_name, street, there_and_back
 from runtime_overhead import network_alone
@@ -57,26 +56,6 @@ class TimedStream:
     def forget_times(self) -> None:
         self.by_type.clear()
         self.frame_ms.clear()
-
-
-class EvenArithmetic:
-    """Hashing in registers that takes ``wanted_ms`` in the median, the same on each thread at the same time."""
-
-    def __init__(self, wanted_ms: float, threads: int) -> None:
-        self._others = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        self._threads = threads
-        self._iterations = 1000
-        took = median(milliseconds(self) for _ in range(31))
-        self._iterations = round(1000 * wanted_ms / took)
-
-    def __call__(self) -> None:
-        others = [self._others.submit(self._hash) for _ in range(self._threads - 1)] if self._others else []
-        self._hash()
-        for other in others:
-            other.result()
-
-    def _hash(self) -> None:
-        pbkdf2_hmac("sha256", b"as long as", b"a frame", self._iterations)  # one call into C, without Python's lock
 
 
 def percentiles(times: list[float]) -> dict[str, Any]:
