@@ -6,15 +6,19 @@
 #include <stpl_rt/error.h>
 
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "engine/tensorrt_version.h"
 
 namespace stpl_rt {
 
-// Keeps what TensorRT reports as errors, for the exception of the call that failed; stpl_rt prints nothing.
+// Keeps what TensorRT reports as errors, for the exception of the call that failed. Prints nothing, unless
+// STPL_RT_TENSORRT_LOG asks for it: what is at least an "error", "warning", "info" or "verbose", on standard
+// error.
 class TensorRtLog final : public nvinfer1::ILogger {
  public:
+  TensorRtLog();
   // One for the process, never destroyed: TensorRT keeps the first that it is given.
   static TensorRtLog& shared();
 
@@ -23,6 +27,7 @@ class TensorRtLog final : public nvinfer1::ILogger {
   std::string take();
 
  private:
+  std::optional<Severity> shown_;  // the least severe
   std::mutex mutex_;
   std::string errors_;
 };

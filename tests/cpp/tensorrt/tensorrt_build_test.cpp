@@ -82,6 +82,31 @@ TEST(TensorRt, ComparesANetworksTensorsWithTheManifest) {
                [&] { (void)build_plan(model, network); });
 }
 
+// What a log that is made under this value prints of one message of each kind.
+std::string printed(const char* value) {
+  setenv("STPL_RT_TENSORRT_LOG", value, 1);
+  testing::internal::CaptureStderr();
+  TensorRtLog log;
+  using Severity = TensorRtLog::Severity;
+  log.log(Severity::kERROR, "broken");
+  log.log(Severity::kWARNING, "slow\nlayer");
+  log.log(Severity::kVERBOSE, "tactic 7");
+  unsetenv("STPL_RT_TENSORRT_LOG");
+  EXPECT_EQ(log.take(), "broken");
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(TensorRt, PrintsWhatItIsAskedTo) {
+  EXPECT_EQ(printed(""), "");
+  EXPECT_EQ(printed("error"), "TensorRT: error: broken\n");
+  const std::string warnings = printed("warning");
+  EXPECT_NE(warnings.find("TensorRT: warning: slow"), std::string::npos) << warnings;
+  EXPECT_EQ(std::ranges::count(warnings, '\n'), 2) << warnings;
+  EXPECT_NE(printed("verbose").find("TensorRT: verbose: tactic 7\n"), std::string::npos);
+  EXPECT_NE(printed("loud").find("expected error, warning, info or verbose, found \"loud\""),
+            std::string::npos);
+}
+
 class WithoutGpu : public testing::Test {
  protected:
   void SetUp() override {
