@@ -279,8 +279,8 @@ def growth(results: Record) -> str:
         factor = f"{row['sizes'][1] / row['sizes'][0]:.1f}"
         # The network's own growth is its engine's.
         bar = None if row["part"].endswith("network") else EXPONENT
-        numbers = [f"{small:.2f}", f"{large:.2f}", row["unit"], f"{row['exponent']:.2f}"]
+        numbers = [f"{small:.2f}", f"{large:.2f}", row["unit"], f"{large / small:.1f}", f"{row['exponent']:.2f}"]
         lines.append([row["what"], factor, row["part"], *numbers, *verdict(row["exponent"], bar)])
     text = f"{results['model']}, {results['threads']} thread, f32; an exponent of 1 is linear."
-    columns = ["growing", "times", "cost of", "from", "to", "", "exponent", *BESIDE]
+    columns = ["growing", "times", "cost of", "from", "to", "", "times as much", "exponent", *BESIDE]
     return f"{text}\n\n{table(columns, lines)}"

@@ -332,7 +332,7 @@ constexpr const char* kPushDoc =
     "its own\n"
     "grid, which may have any size; None: the runtime computes it.\n"
     "format: 'rgb', 'bgr', 'nv12' or 'i420'. encoding: of the last two: 'bt601', 'bt709', 'bt601_full' or\n"
-    "'bt709_full'. timestamp: seconds; where frames are missing by it, the frame is a key frame.\n\n"
+    "'bt709_full'. timestamp: seconds; where two frames or more are missing by it, it is a key frame.\n\n"
     "A frame of another size starts the stream anew. Raises TypeError for another element type and "
     "stpl_rt.Error\n"
     "for another shape, or (code 'in_use') while another thread is inside; a frame that is refused leaves "

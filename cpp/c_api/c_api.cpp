@@ -601,7 +601,7 @@ stpl_status stpl_segmenter_logits(stpl_segmenter* segmenter, float* out, size_t 
 }
 
 const char* stpl_key_reason_name(stpl_key_reason reason) {
-  switch (reason) {
+  switch (number_of(reason)) {
     case STPL_KEY_NONE:
       return "none";
     case STPL_KEY_FIRST:

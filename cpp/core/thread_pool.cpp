@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <fstream>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include "core/cpu_quota.h"
 #include "core/trace.h"
 
 #if defined(__linux__)
@@ -46,19 +45,6 @@ bool spin_until(Condition condition) {
   return condition();
 }
 
-// Cores that the control group's quota amounts to, or 0 where there is none.
-int quota_threads() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  try {
-    return std::max(1, static_cast<int>(std::ceil(std::stod(quota) / period)));
-  } catch (const std::exception&) {
-    return 0;
-  }
-}
-
 constexpr std::uint64_t next_piece(std::uint64_t ticket) { return ticket & 0xFFFF; }
 constexpr std::uint64_t pieces_of(std::uint64_t ticket) { return ticket >> 16 & 0xFFFF; }
 
@@ -70,7 +56,9 @@ int available_threads() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) threads = CPU_COUNT(&set);
 #endif
-  if (const int quota = quota_threads(); quota > 0) threads = std::min(threads, quota);
+  if (const int quota = quota_threads("/proc/self/cgroup", "/sys/fs/cgroup"); quota > 0) {
+    threads = std::min(threads, quota);
+  }
   return std::max(1, threads);
 }
 

@@ -32,7 +32,8 @@ class Engine {
   virtual void start() = 0;
   virtual std::span<const float> wait() = 0;
   // What was started is of no use any more: it ends as soon as the engine can end it, and wait(), which is to
-  // be called all the same, may throw Error(engine). For an engine that cannot end a run, nothing.
+  // be called all the same, may return anything and throw Error(engine). For an engine that cannot end a run,
+  // nothing.
   virtual void cancel() noexcept {}
 
  protected:

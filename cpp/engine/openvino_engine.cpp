@@ -149,10 +149,7 @@ class OpenVinoEngine final : public Engine {
   ~OpenVinoEngine() override {
     if (!running_) return;
     cancel();
-    try {
-      request_.wait();
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what it said is not wanted any more
-    }
+    wait_for_cancelled();
   }
 
   std::span<float> input(std::size_t index) noexcept override {
@@ -170,10 +167,15 @@ class OpenVinoEngine final : public Engine {
   }
   std::span<const float> wait() override {
     running_ = false;
-    guarded("running the network", [&] { request_.wait(); });
+    if (std::exchange(cancelled_, false)) {
+      wait_for_cancelled();
+    } else {
+      guarded("running the network", [&] { request_.wait(); });
+    }
     return output();
   }
   void cancel() noexcept override {
+    cancelled_ = running_;
     try {
       request_.cancel();
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): then it runs to its end
@@ -181,6 +183,12 @@ class OpenVinoEngine final : public Engine {
   }
 
  private:
+  void wait_for_cancelled() noexcept {
+    try {
+      request_.wait();
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what it said is not wanted any more
+    }
+  }
   [[nodiscard]] std::span<const float> output() const { return {output_.data<float>(), output_.get_size()}; }
 
   ov::CompiledModel compiled_;
@@ -188,6 +196,7 @@ class OpenVinoEngine final : public Engine {
   std::vector<ov::Tensor> inputs_;
   ov::Tensor output_;
   bool running_ = false;
+  bool cancelled_ = false;
   Trace::Time started_;
 };
 

@@ -95,9 +95,8 @@ void DisFlow::search_level(const Pyramid& current, const Pyramid& past, int leve
     coarser = {level_view(coarser_.dx, above), level_view(coarser_.dy, above)};
   }
   const std::size_t count = static_cast<std::size_t>(grid.rows()) * grid.columns();
-  if (patches_.size() < count) {
-    patches_.resize(count);
-    next_.resize(count);
+  for (auto* patches : {&patches_, &next_}) {  // each by itself: memory may end between the two
+    if (patches->size() < count) patches->resize(count);
   }
   for (int round = 0; round < kRounds; ++round) {
     const int steps = steps_of_round(options_.iterations, round);

@@ -56,17 +56,22 @@ ImageView<T> inside(Buffer& buffer, int border) {
 }  // namespace
 
 void Pyramid::build(ImageView<const std::uint8_t> image, const PyramidLayout& layout, ThreadPool& pool) {
-  layout_ = layout;
+  // None at all where memory ends half-way.
+  layout_ = {};
   const int border = layout.border;
-  if (layout.coarsest < layout.finest) return;
+  if (layout.coarsest < layout.finest) {
+    layout_ = layout;
+    return;
+  }
   if (static_cast<int>(levels_.size()) <= layout.coarsest) levels_.resize(layout.coarsest + 1);
   for (int l = std::min(1, layout.finest); l <= layout.coarsest; ++l) {
     const int width = image.width >> l;
     const int height = image.height >> l;
     levels_[l].resize(width + 2 * border, height + 2 * border);
     const ImageView<float> out = inside<float>(levels_[l], border);
-    const ImageView<const float> finer =
-        l > 1 || layout.finest == 0 ? level(std::max(l - 1, 0)) : ImageView<const float>{};
+    const ImageView<const float> finer = l > 1 || layout.finest == 0
+                                             ? inside<const float>(levels_[std::max(l - 1, 0)], border)
+                                             : ImageView<const float>{};
     pool.parallel_for(height, kGrain, [&](int begin, int end) {
       for (int y = begin; y < end; ++y) {
         if (l == 0) {
@@ -80,6 +85,7 @@ void Pyramid::build(ImageView<const std::uint8_t> image, const PyramidLayout& la
       }
     });
   }
+  layout_ = layout;
 }
 
 ImageView<const float> Pyramid::level(int index) const noexcept {

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kLanes = 16;  // the widest vector: one AVX-512 register of float32
 
+constexpr int in_sixteens(int classes) { return (classes + kLanes - 1) / kLanes * kLanes; }
+
 // One row: (classes, width) with planes `plane` apart → (width, padded).
 STPL_RT_MULTIVERSION
 void pack_row(const float* row, std::ptrdiff_t plane, int classes, int width, int padded, float* out) {
@@ -60,14 +62,19 @@ void cell_row(const std::uint8_t* upper, const std::uint8_t* lower, int width, s
 
 }  // namespace
 
+void PackedLogits::check_size(int classes, Size size) {
+  const std::int64_t count = std::int64_t{in_sixteens(classes)} * size.width * size.height;
+  if (count <= std::numeric_limits<int>::max()) return;  // the kernel keeps offsets in 32 bits
+  throw Error(ErrorCode::invalid_argument,
+              "logits that are carried: expected at most 2^31 - 1 values of classes in sixteens, found " +
+                  std::to_string(count));
+}
+
 void PackedLogits::assign(const LogitsView& logits, ThreadPool& pool) {
   check_logits(logits);
-  const int padded = (logits.classes + kLanes - 1) / kLanes * kLanes;
+  const int padded = in_sixteens(logits.classes);
   const std::int64_t count = std::int64_t{padded} * logits.width * logits.height;
-  if (count > std::numeric_limits<int>::max()) {  // the kernel keeps offsets in 32 bits
-    throw Error(ErrorCode::invalid_argument,
-                "PackedLogits: expected at most 2^31 - 1 values, found " + std::to_string(count));
-  }
+  check_size(logits.classes, {logits.width, logits.height});
   buffer_.reserve(static_cast<std::size_t>(count));
   classes_ = logits.classes;
   padded_ = padded;
@@ -80,6 +87,16 @@ void PackedLogits::assign(const LogitsView& logits, ThreadPool& pool) {
     }
   });
   decide_cells(logits, pool);
+}
+
+void unpack_logits(const PackedLogits& logits, float* out) {
+  const std::size_t pixels =
+      static_cast<std::size_t>(logits.size().width) * static_cast<std::size_t>(logits.size().height);
+  const auto padded = static_cast<std::size_t>(logits.padded_classes());
+  for (int c = 0; c < logits.classes(); ++c) {
+    const float* value = logits.data() + c;
+    for (std::size_t i = 0; i < pixels; ++i, value += padded) *out++ = *value;
+  }
 }
 
 void PackedLogits::decide_cells(const LogitsView& logits, ThreadPool& pool) {

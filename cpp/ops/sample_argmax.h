@@ -22,6 +22,8 @@ struct LogitsView {
 // displaced read is a few whole vectors. Made once per key frame, read on the frames that follow.
 class PackedLogits {
  public:
+  // Throws Error(invalid_argument) for logits that are too many.
+  static void check_size(int classes, Size size);
   // Copies; allocates only when it grows. Throws Error(invalid_argument) for a size that cannot be.
   void assign(const LogitsView& logits, ThreadPool& pool);
 
@@ -59,6 +61,9 @@ void sample_argmax(const LogitsView& logits, const Geometry& geometry, ImageView
 void sample_argmax(const PackedLogits& logits, const Geometry& geometry, const FlowField& flow,
                    ImageView<const float> validity, ImageView<std::uint8_t> labels,
                    ImageView<std::uint8_t> confidence, ThreadPool& pool);
+
+// The logits as they were given to `logits`, dense (classes, height, width).
+void unpack_logits(const PackedLogits& logits, float* out);
 
 // The logits themselves, carried: at each pixel of the geometry's output (see make_logits_geometry) the
 // displaced bilinear read of all classes. `out`: dense (classes, height, width).

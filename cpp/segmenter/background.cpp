@@ -17,6 +17,9 @@ namespace {
 constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
 constexpr std::chrono::milliseconds kShortest{0};
 
+// Whose work the calling thread does.
+thread_local const Background* at_work = nullptr;
+
 // Only the host's memory is copied here; and an owner is let go with its pixels, not with the flow.
 void check_lent(const Frame& frame, const FrameInfo& info, bool has_owner) {
   if (frame.memory != FrameMemory::host && !has_owner) {
@@ -109,7 +112,18 @@ bool Background::is_read(const Item& item) {
          !(item.info.flow && item.info.flow->memory == FrameMemory::device);
 }
 
+bool Background::is_own_thread() const noexcept { return at_work == this; }
+
+// It would wait for itself.
+void Background::refuse_own_thread(const char* call) const {
+  if (!is_own_thread()) return;
+  throw Error(ErrorCode::in_use, std::string(call) +
+                                     ": expected another thread than the one that lets a submitted frame go, "
+                                     "whose work it would wait for");
+}
+
 Result Background::collect() {
+  refuse_own_thread("collect");
   std::unique_lock lock(mutex_);
   if (in_flight_ == 0) {
     throw Error(ErrorCode::invalid_argument, "collect: expected a submitted frame, found none on its way");
@@ -170,6 +184,7 @@ std::exception_ptr Background::finish(Result& result) const noexcept {
 }
 
 void Background::wait() {
+  refuse_own_thread("wait");
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return waiting_.empty() && !works_; });
   lock.unlock();
@@ -183,6 +198,7 @@ std::size_t Background::pending() const noexcept {
 }
 
 void Background::work() {
+  at_work = this;
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [&] { return stop_ || !waiting_.empty(); });

@@ -36,6 +36,8 @@ class Background {
   // Until all that was submitted is done, also by a GPU. Nobody submits in the meantime.
   void wait();
   [[nodiscard]] std::size_t pending() const noexcept;
+  // Whether the calling thread is the one that does its work, as where an owner lets go.
+  [[nodiscard]] bool is_own_thread() const noexcept;
 
  private:
   // A frame on its way, with room for its pixels and flow that is used again.
@@ -56,6 +58,7 @@ class Background {
   };
 
   static bool is_read(const Item& item);
+  void refuse_own_thread(const char* call) const;
   void keep(std::shared_ptr<const void> owner, const DeviceMap& until);
   void let_go();
   void start_thread();

@@ -48,6 +48,8 @@ class DeviceNetwork {
   // The same as dense planes of `geometry`'s output, as floats in host memory; waits.
   void carry(std::size_t kept, const Geometry& geometry, const cuda::ConstFlowPlanes& flow, float* out,
              cuda::StreamHandle stream);
+  // What was packed, as the network gave it, likewise.
+  void unpack(std::size_t kept, float* out, cuda::StreamHandle stream) const;
   // The latest run's likewise.
   void read_logits(float* out, cuda::StreamHandle stream);
 

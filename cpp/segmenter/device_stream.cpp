@@ -455,9 +455,10 @@ void DeviceStream::logits(std::vector<float>& out) {
   }
   const cuda::DeviceScope scope(device_.device);
   out.resize(network_.size());
-  if (carries_) {
-    const cuda::ConstFlowPlanes flow = shown().age() == 0 ? none_.cplanes() : shown().flow(past_);
-    network_.carry(logits_, make_logits_geometry(geometry_), flow, out.data(), stream_);
+  if (carries_ && shown().age() == 0) {
+    network_.unpack(logits_, out.data(), stream_);
+  } else if (carries_) {
+    network_.carry(logits_, make_logits_geometry(geometry_), shown().flow(past_), out.data(), stream_);
   } else {
     network_.read_logits(out.data(), stream_);
   }

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "bundle/shared_networks.h"
@@ -73,6 +75,7 @@ class Segmenter::Impl {
   ~Impl() { Trace::write(); }
   // Of the process that it was made in.
   [[nodiscard]] bool is_here() const noexcept { return process_ == getpid(); }
+  [[nodiscard]] bool is_own_thread() const noexcept { return background_.is_own_thread(); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -194,7 +197,18 @@ Segmenter::Segmenter(const std::filesystem::path& bundle, const SegmenterOptions
 Segmenter::Segmenter(const Bundle& bundle, const SegmenterOptions& options)
     : impl_(std::make_unique<Impl>(bundle, options)) {}
 Segmenter::~Segmenter() {
-  if (impl_ && !impl_->is_here()) (void)impl_.release();  // threads that are not there cannot be joined
+  if (!impl_) return;
+  if (!impl_->is_here()) {
+    (void)impl_.release();  // threads that are not there cannot be joined
+  } else if (impl_->is_own_thread()) {
+    // A frame's owner was the last to hold it. No thread can wait for its own end: another one does.
+    Impl* const impl = impl_.release();
+    try {
+      std::thread([impl] { delete impl; }).detach();
+    } catch (
+        const std::system_error&) {  // NOLINT(bugprone-empty-catch): then it stays until the process ends
+    }
+  }
 }
 Segmenter::Segmenter(Segmenter&&) noexcept = default;
 Segmenter& Segmenter::operator=(Segmenter&& other) noexcept {

@@ -51,6 +51,10 @@ Stream::Stream(const Bundle& bundle, const SegmenterOptions& options, StreamNetw
       shown_(grid_, confidence_ || flow_check_),
       pending_(options.key_lag > 0 ? grid_ : Size{}, confidence_ || flow_check_) {
   latest_.resize(grid_.width, grid_.height);
+  if (carries_) {
+    PackedLogits::check_size(static_cast<int>(bundle.classes.size()),
+                             {bundle.logits.width, bundle.logits.height});
+  }
 }
 
 Result Stream::push(const Frame& frame, const FrameInfo& info) { return segment(frame, info, true); }
@@ -275,7 +279,11 @@ void Stream::logits(std::vector<float>& out) {
     std::copy_n(latest_logits_.data, out.size(), out.data());
     return;
   }
-  carry_logits(key_logits_, make_logits_geometry(geometry_), shown_.flow(), out.data(), pool_);
+  if (shown_.age() == 0) {
+    unpack_logits(key_logits_, out.data());
+  } else {
+    carry_logits(key_logits_, make_logits_geometry(geometry_), shown_.flow(), out.data(), pool_);
+  }
 }
 
 }  // namespace stpl_rt

@@ -101,7 +101,7 @@ STPL_RT_API stpl_frame stpl_rgb_frame(const uint8_t* data, int width, int height
 /* What may be known of a frame beside its pixels; begin with zeros. */
 typedef struct stpl_frame_info {
   int has_timestamp;
-  double timestamp; /* seconds; frames missing by it make the next a key frame */
+  double timestamp; /* seconds; two frames or more missing by it make the next a key frame */
   /* Flow into the frame pushed before, (dx, dy) interleaved in pixels of its own grid; NULL: stpl_rt's own.
    */
   const float* flow;

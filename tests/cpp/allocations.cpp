@@ -14,6 +14,7 @@ std::atomic<bool> counts_all_threads{false};
 std::atomic<int> allocations{0};
 thread_local bool is_ours = false;
 thread_local bool is_inside_engine = false;
+thread_local int until_failure = -1;  // negative: none fails
 
 void* allocate(std::size_t size, std::size_t alignment) {
   const bool is_counted =
@@ -21,6 +22,7 @@ void* allocate(std::size_t size, std::size_t alignment) {
   if (is_counted && counting.load(std::memory_order_relaxed)) {
     allocations.fetch_add(1, std::memory_order_relaxed);
   }
+  if (until_failure >= 0 && !is_inside_engine && until_failure-- == 0) throw std::bad_alloc();
   void* const memory = alignment > alignof(std::max_align_t)
                            ? std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment)
                            : std::malloc(size == 0 ? 1 : size);
@@ -63,6 +65,8 @@ int stop_counting() noexcept {
   counting = false;
   return allocations;
 }
+
+void fail_allocation_after(int others) noexcept { until_failure = others; }
 
 }  // namespace stpl_rt::test
 #endif

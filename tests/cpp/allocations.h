@@ -28,5 +28,8 @@ class InsideEngine {
 void start_counting(Threads threads = Threads::ours) noexcept;
 int stop_counting() noexcept;
 
+// Of this thread's allocations outside of engines, the one after `others` more fails; negative: none.
+void fail_allocation_after(int others) noexcept;
+
 }  // namespace stpl_rt::test
 #endif

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
 
 #include "core/thread_pool.h"
@@ -35,6 +36,10 @@ class WatchedEngine final : public Engine {
   std::span<const float> wait() override {
     const InsideEngine inside;
     return engine_->wait();
+  }
+  void cancel() noexcept override {
+    const InsideEngine inside;
+    engine_->cancel();
   }
 
  private:
@@ -174,6 +179,36 @@ TEST(Allocations, AccelMode) {
   options = scheduled("fixed:4", 2);
   options.update = true;
   EXPECT_EQ(steady("accel", options).allocations, 0);
+}
+
+// Whatever a frame needs memory for the first time, and whichever of it there is none for.
+TEST(Allocations, ThatFailLeaveTheStreamAsItWas) {
+  const std::vector<Input> inputs = drive();
+  const SegmenterOptions options = scheduled("fixed:9");
+  WatchedStream whole("coarse", options);
+  std::vector<Result> expected;
+  for (int t = 0; t < 4; ++t) expected.push_back(whole->push(inputs[t].frame, inputs[t].info));
+  int failures = 0;
+  for (bool failed = true; failed; ++failures) {
+    SCOPED_TRACE("allocation " + std::to_string(failures));
+    WatchedStream stream("coarse", options);
+    failed = false;
+    for (int t = 0; t < 4; ++t) {
+      if (t == 1) fail_allocation_after(failures);
+      Result found;
+      try {
+        found = stream->push(inputs[t].frame, inputs[t].info);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+        found = stream->push(inputs[t].frame, inputs[t].info);
+      }
+      fail_allocation_after(-1);
+      EXPECT_EQ(found.labels, expected[t].labels) << t;
+      EXPECT_EQ(found.confidence, expected[t].confidence) << t;
+      EXPECT_EQ(found.age, t);
+    }
+  }
+  EXPECT_GT(failures, 5);
 }
 
 TEST(Allocations, FlowFromElsewhere) {

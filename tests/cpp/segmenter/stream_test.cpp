@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <memory>
 #include <random>
 #include <thread>
 #include <utility>
 
+#include "ops/sample_argmax.h"
 #include "test_bundle.h"
 
 namespace stpl_rt::test {
@@ -339,6 +342,53 @@ TEST(Queue, UsesPixelsWithAnOwnerWhereTheyLieAndLetsThemGo) {
   EXPECT_EQ(result.labels, segmenter.push(picture->frame()).labels);
 }
 
+int threads_of_this_process() {
+  return static_cast<int>(std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator{}));
+}
+
+// What keeps a frame's pixels may keep the Segmenter too, and be let go by the Segmenter's own thread.
+TEST(Queue, ASegmenterMayGoWithTheFrameThatHeldItLast) {
+  struct Camera {
+    Picture picture;
+    Segmenter segmenter;
+  };
+  const Bundle bundle = Bundle::open(made_bundle("coarse"));
+  Segmenter other(bundle, with("every"));  // whose engine's threads are there before and after
+  (void)other.push(textured_picture(320, 192).frame());
+  const int before = threads_of_this_process();
+  auto camera =
+      std::make_shared<Camera>(Camera{textured_picture(320, 192), Segmenter(bundle, with("fixed:3"))});
+  const std::weak_ptr<Camera> left = camera;
+  camera->segmenter.submit(camera->picture.frame(), {}, camera);
+  camera.reset();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while ((!left.expired() || threads_of_this_process() != before) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  EXPECT_TRUE(left.expired());
+  EXPECT_EQ(threads_of_this_process(), before);
+}
+
+TEST(Queue, ItsOwnThreadCannotWaitForItself) {
+  const Picture picture = textured_picture(320, 192);
+  Segmenter segmenter(made_bundle("coarse"), with("every"));
+  std::vector<ErrorCode> said;
+  const auto ask = [&](auto&& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      said.push_back(error.code());
+    }
+  };
+  std::shared_ptr<const void> owner(&picture, [&](const void*) {
+    ask([&] { segmenter.wait(); });
+    ask([&] { (void)segmenter.collect(); });
+  });
+  segmenter.submit(picture.frame(), {}, std::move(owner));
+  (void)segmenter.collect();
+  EXPECT_EQ(said, (std::vector{ErrorCode::in_use, ErrorCode::in_use}));
+}
+
 TEST(Queue, WaitReturnsWhenAllIsDone) {
   const std::vector<Picture> pictures = drive(4);
   Segmenter prompt(made_bundle("coarse"), with("fixed:4"));
@@ -597,6 +647,27 @@ TEST(Logits, AreTheNetworksOnKeyFramesAndCarriedBetween) {
     segmenter.reset();
     expect_error(ErrorCode::invalid_argument, {"reset", "found none"}, [&] { segmenter.logits(logits); });
   }
+}
+
+// Also beside the picture, where a carried read would find its edge.
+TEST(Logits, OfAKeyFrameAreTheNetworksInALetterboxToo) {
+  const TemporaryFolder folder;
+  const fs::path bundle =
+      changed_bundle(folder, "coarse", [](nlohmann::json& m) { m["input"]["resize"] = "letterbox"; });
+  const Picture picture = textured_picture(192, 192);
+  std::vector<std::vector<float>> found;
+  for (const char* schedule : {"every", "fixed:3"}) {
+    Segmenter segmenter(bundle, with(schedule));
+    (void)segmenter.push(picture.frame());
+    segmenter.logits(found.emplace_back());
+  }
+  EXPECT_EQ(found[0], found[1]);
+}
+
+TEST(Logits, ThatAreTooManyToCarryAreRefusedAtOnce) {
+  EXPECT_NO_THROW(PackedLogits::check_size(16, {8192, 8192}));
+  expect_error(ErrorCode::invalid_argument, {"2^31 - 1", "2304000000"},
+               [] { PackedLogits::check_size(1, {12000, 12000}); });
 }
 
 }  // namespace
