@@ -56,10 +56,12 @@ def execute(command: Sequence[str | Path], limit: float, **environment: str) -> 
     if left < 1:
         raise SkippedError(f"no time left: all {SECONDS} s went to what comes before it")
     limit = min(limit, left)
+    beside_python = str(Path(sys.executable).parent)  # CMake and Ninja may be there alone
+    path = os.pathsep.join(filter(None, (beside_python, os.environ.get("PATH", ""))))
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -110,6 +110,18 @@ def test_a_step_has_no_more_time_than_all_together(check: ModuleType, monkeypatc
         check.execute(["true"], 300)
 
 
+def test_programs_beside_the_interpreter_are_found(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYTHON may name one whose folder is not on the path."""
+    program = tmp_path / "bin" / "program_of_a_test"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    assert check.execute(["program_of_a_test"], 20) == "found\n"
+
+
 def test_the_steps_with_tensorrt_say_what_they_miss(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
