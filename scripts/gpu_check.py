@@ -33,6 +33,8 @@ LAST_LINES = 40
 SECONDS = 470
 END = time.monotonic() + SECONDS
 
+MODULE = "stpl_rt_python"
+PROGRAMS = ("stpl_rt_cuda_bench", "stpl_rt_cuda_pipeline", "stpl_rt_cuda_tests", "stpl_rt_tensorrt_tests")
 PLANS = [(network, precision) for network in ("compact", "segformer-b0") for precision in ("fp32", "fp16")]
 
 Facts = dict[str, Any]
@@ -226,11 +228,22 @@ def configure(folder: Path, options: dict[str, str], given: Given) -> None:
 
 def make(folder: Path, targets: Sequence[str], limit: float, given: Given) -> None:
     """As many of the targets as can be built, anew; raises :class:`FailedError` where some cannot."""
-    for target in targets:
-        for program in folder.rglob(target):  # one of an earlier run must not stand for one that fails now
-            if program.is_file():
-                program.unlink()
+    forget(folder, targets)
     execute(["cmake", "--build", folder, "--target", *targets, "--", "-k", "0"], limit, **given.path)
+
+
+def products(folder: Path, target: str) -> list[Path]:
+    """What a build left of a target in its folder: programs have its name, the extension module has its own."""
+    if target == MODULE:  # not one of those that the tests build, of other parts but of the same name
+        return list((folder / "bindings").glob("_core*.so"))
+    return [path for path in folder.rglob(target) if path.is_file()]
+
+
+def forget(folder: Path, targets: Sequence[str]) -> None:
+    """What an earlier run built must not stand for what is not built now."""
+    for target in targets:
+        for product in products(folder, target):
+            product.unlink()
 
 
 def build(given: Given) -> Facts:
@@ -257,13 +270,13 @@ def build_module(given: Given) -> Facts:
     started = time.monotonic()
     options = {**given.options(), **kernel_options(given), "STPL_RT_PYTHON": "ON", "STPL_RT_TESTS": "OFF"}
     configure(BUILD, options, given)
-    make(BUILD, ["stpl_rt_python"], 200, given)
+    make(BUILD, [MODULE], 200, given)
     return {"seconds_to_build": round(time.monotonic() - started, 1)}
 
 
 def built(name: str, folder: Path) -> Path:
     """A program that a build was to make."""
-    found = next((path for path in folder.rglob(name) if path.is_file() and os.access(path, os.X_OK)), None)
+    found = next((path for path in products(folder, name) if os.access(path, os.X_OK)), None)
     if found is None:
         raise SkippedError(f"{name} was not built")
     return found
@@ -330,7 +343,7 @@ def pipeline_of_networks(given: Given) -> Facts:
 
 def stage_package(build: Path) -> Path:
     """A folder from which stpl and stpl_rt, with the module just built in ``build``, are imported."""
-    modules = list((build / "bindings").glob("_core*.so"))
+    modules = products(build, MODULE)
     if not modules:
         raise SkippedError("the extension module was not built: it wants the Python package nanobind")
     shutil.rmtree(STAGE, ignore_errors=True)
@@ -391,7 +404,7 @@ def tensorrt_engine(given: Given) -> Facts:
         "TENSORRT_ROOT": f"{roots};{given.packages}" if given.packages else roots,
     }
     configure(WITH_TENSORRT, options, given)
-    module = ["stpl_rt_python"] if options["STPL_RT_PYTHON"] == "ON" else []
+    module = [MODULE] if options["STPL_RT_PYTHON"] == "ON" else []
     tests = ["stpl_rt_tensorrt_tests"] if options["STPL_RT_TESTS"] == "ON" else []
     make(WITH_TENSORRT, ["stpl_rt_cuda_pipeline", *tests, *module], 240, given)
     if not tests:
@@ -401,7 +414,7 @@ def tensorrt_engine(given: Given) -> Facts:
 
 def stage_of_most() -> Path:
     """The package with the module that has TensorRT, where there is one."""
-    return stage_package(WITH_TENSORRT if any((WITH_TENSORRT / "bindings").glob("_core*.so")) else BUILD)
+    return stage_package(WITH_TENSORRT if products(WITH_TENSORRT, MODULE) else BUILD)
 
 
 def whole_pipelines(given: Given) -> Facts:
@@ -525,6 +538,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     arguments = parse()
     given = Given(arguments)
+    for build_folder in (BUILD, WITH_TENSORRT):  # the objects stay
+        forget(build_folder, (*PROGRAMS, MODULE))
     report: Facts = {"commit": commit(), "python": sysconfig.get_python_version(), "steps": {}}
     given.gpu = run("gpu", the_gpu, report, after=()) or {}
     folder = arguments.out or folder_of(given.gpu)

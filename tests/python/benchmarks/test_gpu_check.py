@@ -308,6 +308,42 @@ def test_a_plan_without_a_compute_capability_is_built_and_said_to_be_untried(roo
     assert (tmp_path / "plans" / "compact-fp16-128x64.plan").stat().st_size == facts["plan_bytes"]
 
 
+def left_by_an_earlier_run(folder: Path) -> tuple[list[Path], Path]:
+    """A program and an extension module, and an object file."""
+    names = ("bench/stpl_rt_cuda_bench", "bindings/_core.abi3.so", "CMakeFiles/stpl_rt_cuda_bench.dir/bench.cpp.o")
+    files = [folder / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch(0o755)
+    return files[:2], files[2]
+
+
+def test_what_an_earlier_run_built_does_not_stand_for_what_is_not_built_now(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [left_by_an_earlier_run(folder) for folder in (check.BUILD, check.WITH_TENSORRT)]
+
+    def no_gpu() -> None:
+        assert not any(product.exists() for products, _ in left for product in products)
+        raise check.SkippedError("no GPU")
+
+    monkeypatch.setattr(check, "the_gpu", no_gpu)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", str(tmp_path / "out")])
+    assert check.main() == 0
+    assert all(compiled.is_file() for _, compiled in left)
+
+
+def test_a_module_that_cannot_be_built_is_not_there(check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program, module), _ = left_by_an_earlier_run(check.BUILD)
+    given = given_to(check, monkeypatch)
+    monkeypatch.setattr(check, "execute", lambda command, limit, **environment: "")
+    assert check.products(check.BUILD, check.MODULE) == [module]
+    check.make(check.BUILD, [check.MODULE], 1, given)
+    assert program.is_file() and not module.exists()
+    with pytest.raises(check.SkippedError, match="the extension module was not built"):
+        check.stage_of_most()
+
+
 def test_the_package_is_staged_with_the_module_of_the_build(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
