@@ -19,6 +19,7 @@ import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -327,14 +328,26 @@ def pipeline_of_networks(given: Given) -> Facts:
     bundles = sorted(manifest.parent for manifest in given.bundles.glob("*-f16/bundle/manifest.json"))
     if not bundles:
         raise SkippedError(f"expected bundles in {given.bundles} (--bundles), found none")
+
+    def timed(bundle: Path) -> Facts:
+        return {bundle.parent.name: json.loads(execute([program, bundle, "f16"], 60))}
+
+    return each({bundle.parent.name: partial(timed, bundle) for bundle in bundles})
+
+
+def each(parts: dict[str, Callable[[], Facts]]) -> Facts:
+    """What the parts of a step find, one after the other: one that breaks leaves the others their turn.
+
+    Raises :class:`FailedError` where one did, with what all had found.
+    """
     found: Facts = {}
     failed = []
-    for bundle in bundles:
-        name = bundle.parent.name
+    for name, part in parts.items():
         try:
-            found[name] = json.loads(execute([program, bundle, "f16"], 60))
+            found |= part()
         except (FailedError, SkippedError) as why:
-            found[name] = {"reason": str(why)}
+            found |= getattr(why, "results", None) or {}
+            found.setdefault(name, {})["failed"] = str(why)
             failed.append(f"{name}: {why}")
     if failed:
         raise FailedError("\n".join(failed), found)
@@ -360,26 +373,23 @@ def importing(*folders: Path | None) -> dict[str, str]:
 
 
 def rtx_plan(given: Given) -> Facts:
-    """Plans of TensorRT for RTX: whether they run here, and their time."""
+    """Plans of TensorRT for RTX: whether they run here, and their time. A refusal is a finding, no failure."""
     path = given.path
-    needs("torch", "onnx", "onnxscript", **path)
+    needs("torch", "onnx", "onnxscript", "transformers", **path)
     if not can_import("tensorrt_rtx", path):
         raise SkippedError(
             "expected the Python package tensorrt_rtx, installed or as wheels in the folder of --wheels (STPL_WHEELS), "
             f"found it neither installed nor in {given.carried or 'any folder, for none is given'}"
         )
-    found: Facts = {}
-    for network, precision in PLANS:
+
+    def tried(network: str, precision: str) -> Facts:
         command: list[str | Path] = [sys.executable, "benchmarks/rtx_plan.py"]
-        try:  # each by itself: a plan that breaks the process leaves the others their turn
-            chosen: list[str | Path] = ["--networks", network, "--precisions", precision]
-            carried = given.find(f"{network}-{precision}-*.plan")
-            chosen += ["--plans", carried.parent] if carried is not None else []
-            found |= measured([*command, *chosen], BUILD / "rtx_plan.json", 90, **path)
-        except (FailedError, SkippedError) as why:
-            found |= getattr(why, "results", None) or {}
-            found.setdefault(f"{network} {precision}", {})["failed"] = str(why)
-    return found
+        command += ["--networks", network, "--precisions", precision]
+        carried = given.find(f"{network}-{precision}-*.plan")
+        command += ["--plans", carried.parent] if carried is not None else []
+        return measured(command, BUILD / "rtx_plan.json", 90, **path)
+
+    return each({f"{network} {precision}": partial(tried, network, precision) for network, precision in PLANS})
 
 
 def can_import(module: str, environment: dict[str, str]) -> bool:

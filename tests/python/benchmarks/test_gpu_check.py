@@ -136,6 +136,41 @@ def test_the_steps_with_tensorrt_say_what_they_miss(
         check.pipeline_of_networks(given)
 
 
+def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that TensorRT refuses is a finding."""
+    (tmp_path / "carried").mkdir()
+    (tmp_path / "carried" / "segformer-b0-fp16-1024x512.plan").touch()
+    broken = ""
+    asked = []
+
+    def measured(command: list[object], out: Path, limit: float, **environment: str) -> dict[str, Any]:
+        words = [str(word) for word in command]
+        name = f"{words[words.index('--networks') + 1]} {words[words.index('--precisions') + 1]}"
+        asked.append(words[words.index("--plans") + 1] if "--plans" in words else None)
+        found: dict[str, Any] = {"torch": "2", name: {"capability unset": {"runs": False, "reason": "refused"}}}
+        if name == broken:
+            raise check.FailedError("exit status -11", found)
+        return found
+
+    monkeypatch.setattr(check, "measured", measured)
+    monkeypatch.setattr(check, "can_import", lambda name, where: True)
+    given = given_to(check, monkeypatch, "--wheels", str(tmp_path / "carried"))
+    names = {f"{network} {precision}" for network, precision in check.PLANS}
+    assert check.rtx_plan(given).keys() == {"torch", *names}
+    assert asked == [None, None, None, str(tmp_path / "carried")]
+    broken = "compact fp16"
+    with pytest.raises(check.FailedError, match=r"^compact fp16: exit status -11$") as caught:
+        check.rtx_plan(given)
+    assert caught.value.results.keys() == {"torch", *names}
+    broken_facts = caught.value.results[broken]
+    assert broken_facts["failed"] == "exit status -11" and "capability unset" in broken_facts
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != "transformers")
+    with pytest.raises(check.SkippedError, match="did not find transformers"):
+        check.rtx_plan(given)
+
+
 def test_packages_come_from_a_folder_of_wheels(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
