@@ -418,7 +418,6 @@ def tensorrt_engine(given: Given) -> Facts:
         **given.options(),
         **kernel_options(given),
         "STPL_RT_TENSORRT": "ON",
-        "STPL_RT_OPENVINO": "OFF",
         "STPL_RT_PYTHON": "ON" if can_import("nanobind", given.path) else "OFF",
         "TENSORRT_ROOT": f"{roots};{given.packages}" if given.packages else roots,
     }
