@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+from xml.etree import ElementTree
 
 import pieces
 
@@ -435,6 +436,46 @@ def stage_of_most() -> Path:
     return stage_package(WITH_TENSORRT if products(WITH_TENSORRT, MODULE) else BUILD)
 
 
+def python_tests(given: Given) -> Facts:
+    """The Python tests with the marker gpu, of the package built here; what is skipped is told with its reason.
+
+    Of the files that have such tests alone: others import what need not be here.
+    """
+    needs("pytest", "pytest_timeout", "hypothesis", "torch", **given.path)
+    files = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.gpu" in file.read_text("utf-8"))
+    report = BUILD / "python_tests.xml"
+    report.unlink(missing_ok=True)
+    command: list[str | Path] = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--tb=short"]
+    command += ["-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junit-xml={report}"]
+    # One test more may begin just before the session's time is up: all of it ends, and is reported, before the limit.
+    command += ["--timeout=45", "--session-timeout=90"]
+    try:
+        execute([*command, *files], 150, **importing(stage_of_most(), given.packages))
+    except FailedError as why:
+        with contextlib.suppress(OSError, ElementTree.ParseError):
+            why.results = outcomes(report)
+        raise
+    return outcomes(report)
+
+
+def outcomes(report: Path) -> Facts:
+    """How many tests of a JUnit report passed, failed and were skipped; every skip's reason, every failure's end."""
+    names = set()
+    failures: dict[str, str] = {}
+    skips: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        names.add(name)
+        for ending in case:
+            if ending.tag in ("failure", "error"):
+                failures[name] = last_lines(ending.text or "")
+            elif ending.tag == "skipped":
+                skips[name] = ending.get("message", "")
+    passed = len(names - failures.keys() - skips.keys())
+    counts = {"passed": passed, "failed": len(failures), "skipped": len(skips)}
+    return {**counts, "failures": failures, "reasons_of_skips": skips}
+
+
 def whole_pipelines(given: Given) -> Facts:
     """push() with TensorRT against PyTorch, torch.compile and ONNX Runtime; without TensorRT these alone."""
     path = given.path
@@ -572,6 +613,7 @@ def main() -> int:
         "module": lambda: build_module(given),
         "rtx plan": lambda: rtx_plan(given),
         "tensorrt engine": lambda: tensorrt_engine(given),
+        "python tests": lambda: python_tests(given),
         "pipeline of networks": lambda: pipeline_of_networks(given),
         "pipelines of users": lambda: whole_pipelines(given),
         "training step": lambda: training_step(given),

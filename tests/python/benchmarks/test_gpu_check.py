@@ -17,7 +17,7 @@ import pytest
 
 STEPS = [
     *("gpu", "wheels", "build", "kernels", "pipeline", "tests", "limits", "module", "rtx plan", "tensorrt engine"),
-    *("pipeline of networks", "pipelines of users", "training step"),
+    *("python tests", "pipeline of networks", "pipelines of users", "training step"),
 ]
 
 
@@ -287,6 +287,63 @@ def test_openvino_of_a_carried_wheel_is_built_with_and_found_at_run_time(
     assert f"OpenVINO_DIR:PATH={check.WHEELS}/openvino/cmake\n" in (folder / "CMakeCache.txt").read_text()
     linked = (folder / "build.ninja").read_text().split("_EXECUTABLE_LINKER__stpl_rt_tests_")[1].split("\n\n")[0]
     assert re.search(rf"-Wl,-rpath,\S*{check.WHEELS}/openvino/libs", linked)
+
+
+TESTS = """\
+import of_a_test
+import pytest
+import staged_of_a_test
+
+pytestmark = pytest.mark.gpu
+
+
+def test_passes():
+    pass
+
+
+def test_skips():
+    pytest.skip("no reason but this")
+"""
+FAILS = """\
+
+def test_fails():
+    assert staged_of_a_test is None
+"""
+OTHER = """\
+import of_nowhere_and_not_asked_for
+"""
+
+
+def test_python_tests_run_with_what_is_staged_and_carried(
+    check: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With this project's settings for pytest, some of which want its plugins."""
+    tests, stage = tmp_path / "tests", tmp_path / "stage"
+    for folder in (tests, stage):
+        folder.mkdir()
+    (tmp_path / "pyproject.toml").write_text((root / "pyproject.toml").read_text())
+    (stage / "staged_of_a_test.py").touch()
+    (tests / "test_other.py").write_text(OTHER)
+    write_wheel(tmp_path / "carried", "of_a_test")
+    given = given_to(check, monkeypatch, "--wheels", str(tmp_path / "carried"))
+    check.unpack(given.carried)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "stage_of_most", lambda: stage)
+    (tests / "test_some.py").write_text(TESTS)
+    skips = {"tests.test_some.test_skips": "no reason but this"}
+    counts = {"passed": 1, "failed": 0, "skipped": 1}
+    assert check.python_tests(given) == {**counts, "failures": {}, "reasons_of_skips": skips}
+    (tests / "test_some.py").write_text(TESTS + FAILS)
+    (tests / "test_broken.py").write_text("import of_nowhere  # pytest.mark.gpu")
+    with pytest.raises(check.FailedError, match="exit status 1") as caught:
+        check.python_tests(given)
+    found = caught.value.results
+    assert (found["passed"], found["failed"], found["reasons_of_skips"]) == (1, 2, skips)
+    assert "assert staged_of_a_test is None" in found["failures"]["tests.test_some.test_fails"]
+    assert any("No module named 'of_nowhere'" in end for end in found["failures"].values())
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != "pytest")
+    with pytest.raises(check.SkippedError, match="did not find pytest"):
+        check.python_tests(given)
 
 
 def test_what_only_a_machine_without_a_gpu_can_test_has_its_name(root: Path) -> None:
