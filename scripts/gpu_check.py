@@ -19,8 +19,10 @@ import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+from xml.etree import ElementTree
 
 import pieces
 
@@ -33,7 +35,13 @@ LAST_LINES = 40
 SECONDS = 470
 END = time.monotonic() + SECONDS
 
+MODULE = "stpl_rt_python"
+PROGRAMS = ("stpl_rt_cuda_bench", "stpl_rt_cuda_pipeline", "stpl_rt_cuda_tests", "stpl_rt_tensorrt_tests")
 PLANS = [(network, precision) for network in ("compact", "segformer-b0") for precision in ("fp32", "fp16")]
+NO_STREAMS = (
+    "the parity tests of whole streams, which run the network on the CPU, too: expected the Python package openvino, "
+    "installed or as a wheel in the folder of --wheels (STPL_WHEELS), did not find it"
+)
 
 Facts = dict[str, Any]
 
@@ -56,10 +64,12 @@ def execute(command: Sequence[str | Path], limit: float, **environment: str) -> 
     if left < 1:
         raise SkippedError(f"no time left: all {SECONDS} s went to what comes before it")
     limit = min(limit, left)
+    beside_python = str(Path(sys.executable).parent)  # CMake and Ninja may be there alone
+    path = os.pathsep.join(filter(None, (beside_python, os.environ.get("PATH", ""))))
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -224,11 +234,22 @@ def configure(folder: Path, options: dict[str, str], given: Given) -> None:
 
 def make(folder: Path, targets: Sequence[str], limit: float, given: Given) -> None:
     """As many of the targets as can be built, anew; raises :class:`FailedError` where some cannot."""
-    for target in targets:
-        for program in folder.rglob(target):  # one of an earlier run must not stand for one that fails now
-            if program.is_file():
-                program.unlink()
+    forget(folder, targets)
     execute(["cmake", "--build", folder, "--target", *targets, "--", "-k", "0"], limit, **given.path)
+
+
+def products(folder: Path, target: str) -> list[Path]:
+    """What a build left of a target in its folder: programs have its name, the extension module has its own."""
+    if target == MODULE:  # not one of those that the tests build, of other parts but of the same name
+        return list((folder / "bindings").glob("_core*.so"))
+    return [path for path in folder.rglob(target) if path.is_file()]
+
+
+def forget(folder: Path, targets: Sequence[str]) -> None:
+    """What an earlier run built must not stand for what is not built now."""
+    for target in targets:
+        for product in products(folder, target):
+            product.unlink()
 
 
 def build(given: Given) -> Facts:
@@ -255,13 +276,13 @@ def build_module(given: Given) -> Facts:
     started = time.monotonic()
     options = {**given.options(), **kernel_options(given), "STPL_RT_PYTHON": "ON", "STPL_RT_TESTS": "OFF"}
     configure(BUILD, options, given)
-    make(BUILD, ["stpl_rt_python"], 200, given)
+    make(BUILD, [MODULE], 200, given)
     return {"seconds_to_build": round(time.monotonic() - started, 1)}
 
 
 def built(name: str, folder: Path) -> Path:
     """A program that a build was to make."""
-    found = next((path for path in folder.rglob(name) if path.is_file() and os.access(path, os.X_OK)), None)
+    found = next((path for path in products(folder, name) if os.access(path, os.X_OK)), None)
     if found is None:
         raise SkippedError(f"{name} was not built")
     return found
@@ -271,7 +292,12 @@ def gpu_tests(given: Given) -> Facts:
     """The tests labelled gpu; a skipped one is a failure here, for there is a GPU."""
     if reason := given.why_no_tests():
         raise SkippedError(reason)
-    return tested(built("stpl_rt_cuda_tests", BUILD), BUILD, "gpu")
+    left_out = {} if given.options()["STPL_RT_OPENVINO"] == "ON" else {"left_out": NO_STREAMS}
+    try:
+        return {**tested(built("stpl_rt_cuda_tests", BUILD), BUILD, "gpu"), **left_out}
+    except FailedError as why:
+        why.results = left_out or None
+        raise
 
 
 def tested(program: Path, folder: Path, label: str) -> Facts:
@@ -312,14 +338,26 @@ def pipeline_of_networks(given: Given) -> Facts:
     bundles = sorted(manifest.parent for manifest in given.bundles.glob("*-f16/bundle/manifest.json"))
     if not bundles:
         raise SkippedError(f"expected bundles in {given.bundles} (--bundles), found none")
+
+    def timed(bundle: Path) -> Facts:
+        return {bundle.parent.name: json.loads(execute([program, bundle, "f16"], 60))}
+
+    return each({bundle.parent.name: partial(timed, bundle) for bundle in bundles})
+
+
+def each(parts: dict[str, Callable[[], Facts]]) -> Facts:
+    """What the parts of a step find, one after the other: one that breaks leaves the others their turn.
+
+    Raises :class:`FailedError` where one did, with what all had found.
+    """
     found: Facts = {}
     failed = []
-    for bundle in bundles:
-        name = bundle.parent.name
+    for name, part in parts.items():
         try:
-            found[name] = json.loads(execute([program, bundle, "f16"], 60))
+            found |= part()
         except (FailedError, SkippedError) as why:
-            found[name] = {"reason": str(why)}
+            found |= getattr(why, "results", None) or {}
+            found.setdefault(name, {})["failed"] = str(why)
             failed.append(f"{name}: {why}")
     if failed:
         raise FailedError("\n".join(failed), found)
@@ -328,7 +366,7 @@ def pipeline_of_networks(given: Given) -> Facts:
 
 def stage_package(build: Path) -> Path:
     """A folder from which stpl and stpl_rt, with the module just built in ``build``, are imported."""
-    modules = list((build / "bindings").glob("_core*.so"))
+    modules = products(build, MODULE)
     if not modules:
         raise SkippedError("the extension module was not built: it wants the Python package nanobind")
     shutil.rmtree(STAGE, ignore_errors=True)
@@ -345,26 +383,23 @@ def importing(*folders: Path | None) -> dict[str, str]:
 
 
 def rtx_plan(given: Given) -> Facts:
-    """Plans of TensorRT for RTX: whether they run here, and their time."""
+    """Plans of TensorRT for RTX: whether they run here, and their time. A refusal is a finding, no failure."""
     path = given.path
-    needs("torch", "onnx", "onnxscript", **path)
+    needs("torch", "onnx", "onnxscript", "transformers", **path)
     if not can_import("tensorrt_rtx", path):
         raise SkippedError(
             "expected the Python package tensorrt_rtx, installed or as wheels in the folder of --wheels (STPL_WHEELS), "
             f"found it neither installed nor in {given.carried or 'any folder, for none is given'}"
         )
-    found: Facts = {}
-    for network, precision in PLANS:
+
+    def tried(network: str, precision: str) -> Facts:
         command: list[str | Path] = [sys.executable, "benchmarks/rtx_plan.py"]
-        try:  # each by itself: a plan that breaks the process leaves the others their turn
-            chosen: list[str | Path] = ["--networks", network, "--precisions", precision]
-            carried = given.find(f"{network}-{precision}-*.plan")
-            chosen += ["--plans", carried.parent] if carried is not None else []
-            found |= measured([*command, *chosen], BUILD / "rtx_plan.json", 90, **path)
-        except (FailedError, SkippedError) as why:
-            found |= getattr(why, "results", None) or {}
-            found.setdefault(f"{network} {precision}", {})["failed"] = str(why)
-    return found
+        command += ["--networks", network, "--precisions", precision]
+        carried = given.find(f"{network}-{precision}-*.plan")
+        command += ["--plans", carried.parent] if carried is not None else []
+        return measured(command, BUILD / "rtx_plan.json", 90, **path)
+
+    return each({f"{network} {precision}": partial(tried, network, precision) for network, precision in PLANS})
 
 
 def can_import(module: str, environment: dict[str, str]) -> bool:
@@ -384,12 +419,11 @@ def tensorrt_engine(given: Given) -> Facts:
         **given.options(),
         **kernel_options(given),
         "STPL_RT_TENSORRT": "ON",
-        "STPL_RT_OPENVINO": "OFF",
         "STPL_RT_PYTHON": "ON" if can_import("nanobind", given.path) else "OFF",
         "TENSORRT_ROOT": f"{roots};{given.packages}" if given.packages else roots,
     }
     configure(WITH_TENSORRT, options, given)
-    module = ["stpl_rt_python"] if options["STPL_RT_PYTHON"] == "ON" else []
+    module = [MODULE] if options["STPL_RT_PYTHON"] == "ON" else []
     tests = ["stpl_rt_tensorrt_tests"] if options["STPL_RT_TESTS"] == "ON" else []
     make(WITH_TENSORRT, ["stpl_rt_cuda_pipeline", *tests, *module], 240, given)
     if not tests:
@@ -399,7 +433,47 @@ def tensorrt_engine(given: Given) -> Facts:
 
 def stage_of_most() -> Path:
     """The package with the module that has TensorRT, where there is one."""
-    return stage_package(WITH_TENSORRT if any((WITH_TENSORRT / "bindings").glob("_core*.so")) else BUILD)
+    return stage_package(WITH_TENSORRT if products(WITH_TENSORRT, MODULE) else BUILD)
+
+
+def python_tests(given: Given) -> Facts:
+    """The Python tests with the marker gpu, of the package built here; what is skipped is told with its reason.
+
+    Of the files that have such tests alone: others import what need not be here.
+    """
+    needs("pytest", "pytest_timeout", "hypothesis", "torch", **given.path)
+    files = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.gpu" in file.read_text("utf-8"))
+    report = BUILD / "python_tests.xml"
+    report.unlink(missing_ok=True)
+    command: list[str | Path] = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--tb=short"]
+    command += ["-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junit-xml={report}"]
+    # One test more may begin just before the session's time is up: all of it ends, and is reported, before the limit.
+    command += ["--timeout=45", "--session-timeout=90"]
+    try:
+        execute([*command, *files], 150, **importing(stage_of_most(), given.packages))
+    except FailedError as why:
+        with contextlib.suppress(OSError, ElementTree.ParseError):
+            why.results = outcomes(report)
+        raise
+    return outcomes(report)
+
+
+def outcomes(report: Path) -> Facts:
+    """How many tests of a JUnit report passed, failed and were skipped; every skip's reason, every failure's end."""
+    names = set()
+    failures: dict[str, str] = {}
+    skips: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        names.add(name)
+        for ending in case:
+            if ending.tag in ("failure", "error"):
+                failures[name] = last_lines(ending.text or "")
+            elif ending.tag == "skipped":
+                skips[name] = ending.get("message", "")
+    passed = len(names - failures.keys() - skips.keys())
+    counts = {"passed": passed, "failed": len(failures), "skipped": len(skips)}
+    return {**counts, "failures": failures, "reasons_of_skips": skips}
 
 
 def whole_pipelines(given: Given) -> Facts:
@@ -523,6 +597,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     arguments = parse()
     given = Given(arguments)
+    for build_folder in (BUILD, WITH_TENSORRT):  # the objects stay
+        forget(build_folder, (*PROGRAMS, MODULE))
     report: Facts = {"commit": commit(), "python": sysconfig.get_python_version(), "steps": {}}
     given.gpu = run("gpu", the_gpu, report, after=()) or {}
     folder = arguments.out or folder_of(given.gpu)
@@ -537,6 +613,7 @@ def main() -> int:
         "module": lambda: build_module(given),
         "rtx plan": lambda: rtx_plan(given),
         "tensorrt engine": lambda: tensorrt_engine(given),
+        "python tests": lambda: python_tests(given),
         "pipeline of networks": lambda: pipeline_of_networks(given),
         "pipelines of users": lambda: whole_pipelines(given),
         "training step": lambda: training_step(given),

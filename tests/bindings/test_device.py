@@ -40,12 +40,16 @@ gpu_with_tensorrt = [
     pytest.mark.gpu,
     pytest.mark.skipif("tensorrt" not in stpl_rt.engines(), reason="stpl_rt was built without TensorRT"),
 ]
+needs_openvino = pytest.mark.skipif(
+    "openvino" not in stpl_rt.engines(), reason="stpl_rt was built without OpenVINO, to compare with"
+)
 
 
 def on_gpu(bundle: Path, **options: Any) -> stpl_rt.Segmenter:
     return stpl_rt.Segmenter(bundle, device="cuda", schedule="fixed:3", build_engines=True, **options)
 
 
+@needs_openvino
 @pytest.mark.parametrize("package", [pytest.param(name, marks=gpu_with_tensorrt) for name in ("torch", "cupy")])
 def test_tensors_become_labels_on_the_gpu(test_bundle: Path, package: str) -> None:
     library = pytest.importorskip(package)

@@ -30,7 +30,7 @@ class Processes:
     """This process's device and its place among all that share a batch.
 
     Attributes:
-        device: where this process computes.
+        device: where this process computes; a GPU has its number.
         count: the number of processes.
         index: this one's, 0 .. count-1; 0 is the main one.
     """
@@ -54,6 +54,7 @@ class Processes:
         chosen = _choose_device(device)
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             if chosen.type == "cuda":
+                chosen = _numbered(chosen)
                 torch.cuda.set_device(chosen)
             return cls(chosen)
         if chosen.index is not None:
@@ -150,3 +151,8 @@ def _choose_device(device: str) -> torch.device:
                 f"device = {device}: expected a GPU that PyTorch {torch.__version__} can use; it finds {count} of them"
             )
     return chosen
+
+
+def _numbered(gpu: torch.device) -> torch.device:
+    """The GPU that PyTorch means where none is named, by its number: PyTorch refuses to be set to one without."""
+    return gpu if gpu.index is not None else torch.device("cuda", torch.cuda.current_device())

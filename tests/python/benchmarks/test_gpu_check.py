@@ -17,7 +17,7 @@ import pytest
 
 STEPS = [
     *("gpu", "wheels", "build", "kernels", "pipeline", "tests", "limits", "module", "rtx plan", "tensorrt engine"),
-    *("pipeline of networks", "pipelines of users", "training step"),
+    *("python tests", "pipeline of networks", "pipelines of users", "training step"),
 ]
 
 
@@ -110,6 +110,18 @@ def test_a_step_has_no_more_time_than_all_together(check: ModuleType, monkeypatc
         check.execute(["true"], 300)
 
 
+def test_programs_beside_the_interpreter_are_found(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYTHON may name one whose folder is not on the path."""
+    program = tmp_path / "bin" / "program_of_a_test"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    assert check.execute(["program_of_a_test"], 20) == "found\n"
+
+
 def test_the_steps_with_tensorrt_say_what_they_miss(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +134,41 @@ def test_the_steps_with_tensorrt_say_what_they_miss(
         check.rtx_plan(given)
     with pytest.raises(check.SkippedError, match="stpl_rt_cuda_pipeline was not built"):
         check.pipeline_of_networks(given)
+
+
+def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that TensorRT refuses is a finding."""
+    (tmp_path / "carried").mkdir()
+    (tmp_path / "carried" / "segformer-b0-fp16-1024x512.plan").touch()
+    broken = ""
+    asked = []
+
+    def measured(command: list[object], out: Path, limit: float, **environment: str) -> dict[str, Any]:
+        words = [str(word) for word in command]
+        name = f"{words[words.index('--networks') + 1]} {words[words.index('--precisions') + 1]}"
+        asked.append(words[words.index("--plans") + 1] if "--plans" in words else None)
+        found: dict[str, Any] = {"torch": "2", name: {"capability unset": {"runs": False, "reason": "refused"}}}
+        if name == broken:
+            raise check.FailedError("exit status -11", found)
+        return found
+
+    monkeypatch.setattr(check, "measured", measured)
+    monkeypatch.setattr(check, "can_import", lambda name, where: True)
+    given = given_to(check, monkeypatch, "--wheels", str(tmp_path / "carried"))
+    names = {f"{network} {precision}" for network, precision in check.PLANS}
+    assert check.rtx_plan(given).keys() == {"torch", *names}
+    assert asked == [None, None, None, str(tmp_path / "carried")]
+    broken = "compact fp16"
+    with pytest.raises(check.FailedError, match=r"^compact fp16: exit status -11$") as caught:
+        check.rtx_plan(given)
+    assert caught.value.results.keys() == {"torch", *names}
+    broken_facts = caught.value.results[broken]
+    assert broken_facts["failed"] == "exit status -11" and "capability unset" in broken_facts
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != "transformers")
+    with pytest.raises(check.SkippedError, match="did not find transformers"):
+        check.rtx_plan(given)
 
 
 def test_packages_come_from_a_folder_of_wheels(
@@ -205,6 +252,98 @@ def test_the_tests_run_in_one_process_and_none_is_skipped(check: ModuleType, tmp
         check.tested(write("COMPLETED", 1), tmp_path, "gpu")
     with pytest.raises(check.FailedError, match=r"gpu\.Fails"):
         check.tested(write("COMPLETED", 1), tmp_path, "broken")
+
+
+@pytest.mark.parametrize("missing", ["", "openvino"])
+def test_tests_that_are_not_built_without_openvino_are_said_to_be_left_out(
+    missing: str, check: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise check.FailedError("a test")
+
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != missing)
+    monkeypatch.setattr(check, "built", lambda name, folder: folder / name)
+    monkeypatch.setattr(check, "tested", lambda program, folder, label: {"passed": 2})
+    given = given_to(check, monkeypatch)
+    monkeypatch.setattr(given, "why_no_tests", lambda: "")
+    left_out = {"left_out": check.NO_STREAMS} if missing else {}
+    assert check.gpu_tests(given) == {"passed": 2, **left_out}
+    monkeypatch.setattr(check, "tested", fails)
+    with pytest.raises(check.FailedError, match="a test") as caught:
+        check.gpu_tests(given)
+    assert (caught.value.results or {}) == left_out
+
+
+def test_openvino_of_a_carried_wheel_is_built_with_and_found_at_run_time(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.find_spec("openvino")
+    assert spec is not None and spec.submodule_search_locations
+    check.WHEELS.mkdir()
+    (check.WHEELS / "openvino").symlink_to(spec.submodule_search_locations[0])
+    given = given_to(check, monkeypatch, "--wheels", str(tmp_path))
+    folder = tmp_path / "made"
+    check.configure(folder, given.options(), given)
+    assert f"OpenVINO_DIR:PATH={check.WHEELS}/openvino/cmake\n" in (folder / "CMakeCache.txt").read_text()
+    linked = (folder / "build.ninja").read_text().split("_EXECUTABLE_LINKER__stpl_rt_tests_")[1].split("\n\n")[0]
+    assert re.search(rf"-Wl,-rpath,\S*{check.WHEELS}/openvino/libs", linked)
+
+
+TESTS = """\
+import of_a_test
+import pytest
+import staged_of_a_test
+
+pytestmark = pytest.mark.gpu
+
+
+def test_passes():
+    pass
+
+
+def test_skips():
+    pytest.skip("no reason but this")
+"""
+FAILS = """\
+
+def test_fails():
+    assert staged_of_a_test is None
+"""
+OTHER = """\
+import of_nowhere_and_not_asked_for
+"""
+
+
+def test_python_tests_run_with_what_is_staged_and_carried(
+    check: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With this project's settings for pytest, some of which want its plugins."""
+    tests, stage = tmp_path / "tests", tmp_path / "stage"
+    for folder in (tests, stage):
+        folder.mkdir()
+    (tmp_path / "pyproject.toml").write_text((root / "pyproject.toml").read_text())
+    (stage / "staged_of_a_test.py").touch()
+    (tests / "test_other.py").write_text(OTHER)
+    write_wheel(tmp_path / "carried", "of_a_test")
+    given = given_to(check, monkeypatch, "--wheels", str(tmp_path / "carried"))
+    check.unpack(given.carried)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "stage_of_most", lambda: stage)
+    (tests / "test_some.py").write_text(TESTS)
+    skips = {"tests.test_some.test_skips": "no reason but this"}
+    counts = {"passed": 1, "failed": 0, "skipped": 1}
+    assert check.python_tests(given) == {**counts, "failures": {}, "reasons_of_skips": skips}
+    (tests / "test_some.py").write_text(TESTS + FAILS)
+    (tests / "test_broken.py").write_text("import of_nowhere  # pytest.mark.gpu")
+    with pytest.raises(check.FailedError, match="exit status 1") as caught:
+        check.python_tests(given)
+    found = caught.value.results
+    assert (found["passed"], found["failed"], found["reasons_of_skips"]) == (1, 2, skips)
+    assert "assert staged_of_a_test is None" in found["failures"]["tests.test_some.test_fails"]
+    assert any("No module named 'of_nowhere'" in end for end in found["failures"].values())
+    monkeypatch.setattr(check, "can_import", lambda name, where: name != "pytest")
+    with pytest.raises(check.SkippedError, match="did not find pytest"):
+        check.python_tests(given)
 
 
 def test_what_only_a_machine_without_a_gpu_can_test_has_its_name(root: Path) -> None:
@@ -294,6 +433,42 @@ def test_a_plan_without_a_compute_capability_is_built_and_said_to_be_untried(roo
     assert facts["runs"] is None and "no GPU" in facts["reason"]
     # Left for a machine that has one.
     assert (tmp_path / "plans" / "compact-fp16-128x64.plan").stat().st_size == facts["plan_bytes"]
+
+
+def left_by_an_earlier_run(folder: Path) -> tuple[list[Path], Path]:
+    """A program and an extension module, and an object file."""
+    names = ("bench/stpl_rt_cuda_bench", "bindings/_core.abi3.so", "CMakeFiles/stpl_rt_cuda_bench.dir/bench.cpp.o")
+    files = [folder / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch(0o755)
+    return files[:2], files[2]
+
+
+def test_what_an_earlier_run_built_does_not_stand_for_what_is_not_built_now(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [left_by_an_earlier_run(folder) for folder in (check.BUILD, check.WITH_TENSORRT)]
+
+    def no_gpu() -> None:
+        assert not any(product.exists() for products, _ in left for product in products)
+        raise check.SkippedError("no GPU")
+
+    monkeypatch.setattr(check, "the_gpu", no_gpu)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", str(tmp_path / "out")])
+    assert check.main() == 0
+    assert all(compiled.is_file() for _, compiled in left)
+
+
+def test_a_module_that_cannot_be_built_is_not_there(check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program, module), _ = left_by_an_earlier_run(check.BUILD)
+    given = given_to(check, monkeypatch)
+    monkeypatch.setattr(check, "execute", lambda command, limit, **environment: "")
+    assert check.products(check.BUILD, check.MODULE) == [module]
+    check.make(check.BUILD, [check.MODULE], 1, given)
+    assert program.is_file() and not module.exists()
+    with pytest.raises(check.SkippedError, match="the extension module was not built"):
+        check.stage_of_most()
 
 
 def test_the_package_is_staged_with_the_module_of_the_build(

@@ -120,6 +120,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif("openvino" not in stpl_rt.engines(), reason="stpl_rt was built without OpenVINO: exports nothing")
 def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = measured(monkeypatch, tmp_path / "out.json")["rows"]["compact 96x64"]
     assert row["resident"]["PyTorch"]["ms"] > 0

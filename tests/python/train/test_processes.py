@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -176,6 +177,52 @@ def test_devices_and_precisions_that_are_not_there_are_named() -> None:
     with pytest.raises(UserError, match="fp16: expected a CUDA GPU"):
         autocast("fp16", torch.device("cpu"))
     assert Processes.start("auto").device.type == "cpu"
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """PyTorch as it is with two GPUs, set to the first; returns what it is set to, one after the other."""
+    from torch.cuda._utils import _get_device_index
+
+    chosen = [0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: chosen[-1])
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(_get_device_index(device)))
+    return chosen
+
+
+def test_a_gpu_has_its_number_whatever_it_is_called(two_gpus: list[int]) -> None:
+    for name, number in (("auto", 0), ("cuda", 0), ("cuda:1", 1), ("cuda", 1), ("cuda:0", 0)):
+        assert Processes.start(name).device == torch.device("cuda", number)
+        assert two_gpus[-1] == number
+    assert len(two_gpus) == 6
+    with pytest.raises(UserError, match=r"device = cuda:2: expected a GPU .* finds 2"):
+        Processes.start("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_of_several_processes_has_a_gpu_of_its_own(
+    name: str, two_gpus: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import accelerate
+
+    class Second:
+        """What Accelerate is to the second of two processes."""
+
+        is_main_process, num_processes, process_index = False, 2, 1
+
+        def __init__(self, cpu: bool, **_: object) -> None:
+            self.device = torch.device("cpu") if cpu else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+
+    monkeypatch.setattr(accelerate, "Accelerator", Second)
+    monkeypatch.setattr(logging.getLogger("stpl"), "setLevel", lambda level: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert Processes.start(name).device == torch.device("cuda", 1)
+    assert two_gpus == [0]  # Accelerate sets it
+    with pytest.raises(UserError, match="device = cuda:1: expected cuda, a GPU for each process"):
+        Processes.start("cuda:1")
 
 
 @pytest.mark.slow
