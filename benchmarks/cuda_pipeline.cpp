@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/cuda/device.h"
+#include "core/cuda/graph.h"
 #include "core/cuda/memory.h"
 #include "core/cuda/stream.h"
 #include "core/half.h"
@@ -33,6 +34,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int kBurst =
     4;  // frames that are enqueued before the GPU is waited for: fewer than may be in flight
 constexpr int kRounds = 7;
+constexpr int kFewRounds = 3;
 
 double microseconds_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
@@ -157,26 +159,34 @@ struct Setting {
   int frames;
 };
 
-std::unique_ptr<DeviceStream> stream_of(const Setting& setting, const std::string& schedule, bool stays,
-                                        bool graphs) {
+// What differs between rows. A frame waits for nothing half-way, unless scene cuts are looked for.
+struct Row {
+  std::string schedule;
+  bool graphs = true;
+  bool scene_cuts = false;
+  int rounds = kRounds;
+};
+
+std::unique_ptr<DeviceStream> stream_of(const Setting& setting, const Row& row, bool stays) {
   SegmenterOptions options;
-  options.schedule = Schedule::parse(schedule);
-  options.scene_cuts = false;
+  options.schedule = Schedule::parse(row.schedule);
+  options.scene_cuts = row.scene_cuts;
   options.device_labels = stays;
-  return DeviceStream::make(setting.bundle, options, {.device = 0, .graphs = graphs},
+  return DeviceStream::make(setting.bundle, options, {.device = 0, .graphs = row.graphs},
                             {.segment = setting.engine(), .fuse = {}, .update = {}, .of = {}});
 }
 
-// From and to the GPU's memory: what a frame takes the GPU, and what it takes the host to enqueue it.
-json resident(const Setting& setting, const std::string& schedule, bool graphs) {
-  const auto stream = stream_of(setting, schedule, true, graphs);
+// From and to the GPU's memory: what a frame takes the GPU, and what it takes the host to enqueue it, its
+// wait half-way included.
+json resident(const Setting& setting, const Row& row) {
+  const auto stream = stream_of(setting, row, true);
   auto* const handle = static_cast<cuda::StreamHandle>(stream->cuda_stream());
   std::vector<double> enqueue;
   FrameTimes frames;
   Laps laps(setting.frames);
   int t = 0;
   const auto push = [&] { return stream->push(setting.drive.at(t++, FrameMemory::device), {}).is_key; };
-  for (int round = -1; round < kRounds; ++round) {  // the first one warms up
+  for (int round = -1; round < row.rounds; ++round) {  // the first one warms up
     std::vector<bool> is_key;
     laps.begin(handle);
     for (int i = 0; i < setting.frames; ++i) {
@@ -198,13 +208,13 @@ json resident(const Setting& setting, const std::string& schedule, bool graphs) 
 }
 
 // From and to the host's memory, one frame ahead: from one frame's labels to the next one's.
-json pipelined(const Setting& setting, const std::string& schedule) {
-  const auto stream = stream_of(setting, schedule, false, true);
+json pipelined(const Setting& setting, const Row& row) {
+  const auto stream = stream_of(setting, row, false);
   FrameTimes frames;
   int t = 0;
   const auto start = [&] { return stream->start(setting.drive.at(t++, FrameMemory::host), {}); };
   Result ahead = start();
-  for (int round = -1; round < kRounds; ++round) {
+  for (int round = -1; round < row.rounds; ++round) {
     std::vector<double> laps;
     std::vector<bool> is_key;
     auto before = Clock::now();
@@ -221,31 +231,57 @@ json pipelined(const Setting& setting, const std::string& schedule) {
   return {{"frame", std::move(frames).found()}};
 }
 
-json network_alone(const Setting& setting) {
-  const auto engine = setting.engine();
-  const cuda::Stream stream;
-  Laps laps(setting.frames);
-  std::vector<double> runs;
+// Runs of the network that follow one another without frames around them, each put on a stream by `run`.
+json runs_alone(int runs, const cuda::Stream& stream, const std::function<void(cuda::StreamHandle)>& run) {
+  Laps laps(runs);
+  std::vector<double> taken;
   for (int round = -1; round < kRounds; ++round) {
     laps.begin(stream.handle());
-    for (int i = 0; i < setting.frames; ++i) {
-      engine->enqueue(stream.handle());
+    for (int i = 0; i < runs; ++i) {
+      run(stream.handle());
       laps.mark(stream.handle());
     }
     stream.wait();
     const auto found = laps.microseconds();
-    if (round >= 0) runs.insert(runs.end(), found.begin(), found.end());
+    if (round >= 0) taken.insert(taken.end(), found.begin(), found.end());
   }
-  return spread(std::move(runs));
+  return spread(std::move(taken));
+}
+
+json network_alone(const Setting& setting) {
+  const auto engine = setting.engine();
+  const cuda::Stream stream;
+  return runs_alone(setting.frames, stream, [&](cuda::StreamHandle on) { engine->enqueue(on); });
+}
+
+// As frames run it where graphs are on: what they take is compared with this, which is launched as they are.
+json network_in_a_graph(const Setting& setting) {
+  const auto engine = setting.engine();
+  const cuda::Stream stream;
+  engine->enqueue(stream.handle());  // what is loaded at a first run cannot be recorded
+  stream.wait();
+  cuda::Graph graph;
+  try {
+    graph.capture(stream.handle(), [&](cuda::StreamHandle on) { engine->enqueue(on); });
+  } catch (const Error& why) {  // frames then enqueue it call by call, too
+    return {{"reason", why.what()}};
+  }
+  return runs_alone(setting.frames, stream, [&](cuda::StreamHandle on) { graph.launch(on); });
 }
 
 json measure(const Setting& setting) {
   json found;
   found["network alone"] = network_alone(setting);
-  for (const char* schedule : {"every", "fixed:5"}) {
-    found[std::string(schedule) + ", GPU to GPU"] = resident(setting, schedule, true);
-    found[std::string(schedule) + ", GPU to GPU, no graphs"] = resident(setting, schedule, false);
-    found[std::string(schedule) + ", host to host"] = pipelined(setting, schedule);
+  found["network alone, in a graph"] = network_in_a_graph(setting);
+  for (const std::string schedule : {"every", "fixed:5"}) {
+    found[schedule + ", GPU to GPU"] = resident(setting, {.schedule = schedule});
+    found[schedule + ", GPU to GPU, no graphs"] = resident(setting, {.schedule = schedule, .graphs = false});
+    found[schedule + ", host to host"] = pipelined(setting, {.schedule = schedule});
+  }
+  // The defaults: whoever changes nothing gets these.
+  for (const std::string schedule : {"fixed:5", "adaptive"}) {
+    found[schedule + ", GPU to GPU, scene cuts"] =
+        resident(setting, {.schedule = schedule, .scene_cuts = true, .rounds = kFewRounds});
   }
   return found;
 }

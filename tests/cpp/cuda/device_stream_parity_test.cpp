@@ -231,6 +231,7 @@ TEST_F(DeviceStreams, FlowThatLiesOnTheDevice) {
   for (const bool is_sound : {true, false}) {
     if (!is_sound) vectors[100] = nan;
     const auto memory = cuda::to_device(vectors);
+    cuda::Stream::wait_for(cuda::kStream);  // where to_device() copies
     SegmenterOptions options = with("fixed:6");
     options.scene_cuts = false;
     TwoStreams streams(made_bundle("coarse"), options, {});

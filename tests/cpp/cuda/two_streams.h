@@ -141,12 +141,14 @@ class TwoStreams {
     return differing;
   }
 
-  // Copies that stay until the test ends, for nobody waits; with a pitch and chroma of their own.
+  // Copies that stay until the test ends, for nobody waits for the frame; with a pitch and chroma of their
+  // own. A stream of our own does not wait for the default one: the copy has to be there before it is pushed.
   Frame placed(const Frame& frame, FrameMemory memory) {
     if (memory != FrameMemory::device) return frame;
     FrameUpload& upload = uploads_.emplace_back();
     upload.prepare(frame);
     upload.upload(frame, nullptr);
+    cuda::Stream::wait_for(nullptr);
     return upload.staged();
   }
 
