@@ -262,7 +262,8 @@ STPL_RT_API stpl_status stpl_segmenter_reset(stpl_segmenter* segmenter);
 
 /* The same in the background. submit waits while the queue is full; frame and flow are copied, unless
  * `release` is given: then the pixels are used where they lie, and release(context) is called once, by any
- * thread, when they are no longer needed (also where the call fails). */
+ * thread, when they are no longer needed (also where the call fails). It may free the segmenter; to wait or
+ * collect there is refused (STPL_IN_USE). */
 STPL_RT_API stpl_status stpl_segmenter_submit(stpl_segmenter* segmenter, const stpl_frame* frame,
                                               const stpl_frame_info* info, void (*release)(void* context),
                                               void* context);

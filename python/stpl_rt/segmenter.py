@@ -27,7 +27,7 @@ class Segmenter(_core.Segmenter):
 
         Args:
             frames: what :meth:`push` takes, each of them; or tuples of that and its timestamp, in seconds, or None
-                where it is not known. By their timestamps it is noticed where two or more are missing, and answered by a key frame.
+                where it is not known. Two missing frames or more, by their timestamps, are answered by a key frame.
             format, encoding: of the frames, as in :meth:`push`.
             ahead: frames taken from ``frames`` before the first result is waited for, less than ``queue``; 0: one
                 after the other; None: 1, or 0 where ``queue`` is 1.

@@ -18,7 +18,7 @@ from stpl.errors import UserError
 from stpl.export.dynamic_batch import with_dynamic_batch
 from stpl.export.half_tensors import with_half_tensors
 from stpl.export.network_precision import precision_of
-from stpl.export.plan_facts import BuildSettings, PlanIdentity, PlanTensor, fault_of, write_plan
+from stpl.export.plan_facts import BuildSettings, PlanIdentity, PlanTensor, fault_of, read_facts, write_plan
 from stpl.export.tensorrt_library import PlanError, TensorRT
 
 logger = logging.getLogger(__name__)
@@ -119,12 +119,24 @@ def _find_or_build(
     folder = identity.folder(cache)
     file, reason = folder / identity.file_name, None
     if file.exists():
-        reason = "asked for" if rebuild else fault_of(file, identity)
+        reason = "asked for" if rebuild else fault_of(file, identity) or _wider_than_needed(file, model)
         if reason is None:
             return Plan(network.name, file, identity, built=False)
         logger.info("%s: built anew: %s", file.name, reason)
     plan, tensors = build_plan(model, library, settings, progress=progress)
     return Plan(network.name, write_plan(folder, identity, plan, tensors), identity, built=True, reason=reason)
+
+
+def _wider_than_needed(plan: Path, model: onnx.ModelProto) -> str | None:
+    """Of a whole plan that the runtime built, or an earlier version: it takes or gives float32 for nothing."""
+    wanted = {value.name for value in _tensors_in_fp16(with_half_tensors(model))}
+    wide = [tensor.name for tensor in read_facts(plan).tensors if tensor.name in wanted and tensor.type != "float16"]
+    return f"expected {', '.join(wide)} in fp16, found float32" if wide else None
+
+
+def _tensors_in_fp16(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    values = (*model.graph.input, *model.graph.output)
+    return [value for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16]
 
 
 def build_plan(

@@ -21,6 +21,7 @@ from stpl.errors import UserError
 from stpl.export import export_bundle, tensorrt
 from stpl.export.dynamic_batch import with_dynamic_batch
 from stpl.export.embedding import embed_plans
+from stpl.export.lowering import Lowering
 from stpl.export.onnx_session import open_session
 from stpl.export.plan_facts import BuildSettings, fault_of, read_facts, sidecar_of
 from stpl.export.tensorrt import build_plan, build_plans, default_folder, target_of
@@ -113,6 +114,20 @@ def test_plans_of_a_bundle_are_built_once(bundle: Path, library: TensorRT, tmp_p
     other = build_plans(bundle, library, BuildSettings(optimization_level=1), cache=tmp_path)
     assert all(plan.built for plan in other)  # beside the first ones, not over them
     assert not any(plan.built for plan in build_plans(bundle, library, cache=tmp_path))
+
+
+def test_a_plan_that_takes_float32_for_nothing_is_built_again(library: TensorRT, tmp_path: Path) -> None:
+    """As those that the runtime builds, which leaves a network's ends as the file has them."""
+    frame = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    lowering = Lowering("fp16", [(frame, None)], max_loss=1.0)
+    half = export_bundle(make_checkpoint(), tmp_path / "half", [frame], lowering=lowering).bundle
+    (plan,) = build_plans(half, library, cache=tmp_path / "cache")
+    assert {tensor.type for tensor in read_facts(plan.file).tensors} == {"float16"}
+    (again,) = build_plans(half, library, cache=tmp_path / "cache")
+    assert not again.built
+    sidecar_of(plan.file).write_text(sidecar_of(plan.file).read_text().replace("float16", "float32"))
+    (again,) = build_plans(half, library, cache=tmp_path / "cache")
+    assert again.built and again.reason == "expected image, logits in fp16, found float32"
 
 
 def change_sidecar(plan: Path, **identity: object) -> None:
