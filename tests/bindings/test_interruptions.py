@@ -18,6 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 
 PRELUDE = """
 import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in a shell's background inherits none
 import numpy as np, stpl_rt
 frame = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
 segmenter = stpl_rt.Segmenter(sys.argv[1], threads=2, queue=2)
