@@ -166,7 +166,7 @@ def latency(results: Record) -> str:
     propagated = "propagated, fixed:5"
     lines, wanted = [], []
     for row in results["rows"]:
-        for kinds, bar in ((row["types"], P99_OVER_P50), (row["beside"], None)):
+        for kinds, bar in ((row["types"], P99_OVER_P50), (row.get("beside", {}), None)):
             for kind, found in kinds.items():
                 numbers = [str(found["frames"]), f"{found['p50_ms']:.2f}", f"{found['p99_ms']:.2f}"]
                 even = found["p99_over_p50"]
@@ -177,11 +177,12 @@ def latency(results: Record) -> str:
         least = GAIN_OF_FIXED_5 if row["model"] == "segformer-b0" else None
         gain = f"{ranged(row['gain'], '.2f')} times"
         wanted.append([f"{row['model']}: fixed:5 against every, frames/s", gain, *verdict(row["gain"]["ratio"], least)])
-    text = (
-        f"Input and frames {results['size']}, {results['threads']} threads, f32. Without a bar, in the same turns: "
-        "OpenVINO alone, and hashing in registers of the same length on each thread, which is how evenly this machine "
-        "computes at all."
-    )
+    text = f"Input and frames {results['size']}, {results['threads']} threads, f32."
+    if all("beside" in row for row in results["rows"]):
+        text += (
+            " Without a bar, in the same turns: OpenVINO alone, and hashing in registers of the same length on each "
+            "thread, which is how evenly this machine computes at all."
+        )
     types = table(["network", "frames", "number", "p50, ms", "p99, ms", "p99 / p50", *BESIDE], lines)
     return f"{text}\n\n{table(['', 'measured', *BESIDE], wanted)}\n\n{types}"
 
