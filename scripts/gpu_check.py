@@ -38,10 +38,6 @@ END = time.monotonic() + SECONDS
 MODULE = "stpl_rt_python"
 PROGRAMS = ("stpl_rt_cuda_bench", "stpl_rt_cuda_pipeline", "stpl_rt_cuda_tests", "stpl_rt_tensorrt_tests")
 PLANS = [(network, precision) for network in ("compact", "segformer-b0") for precision in ("fp32", "fp16")]
-NO_STREAMS = (
-    "the parity tests of whole streams, which run the network on the CPU, too: expected the Python package openvino, "
-    "installed or as a wheel in the folder of --wheels (STPL_WHEELS), did not find it"
-)
 
 Facts = dict[str, Any]
 
@@ -292,12 +288,7 @@ def gpu_tests(given: Given) -> Facts:
     """The tests labelled gpu; a skipped one is a failure here, for there is a GPU."""
     if reason := given.why_no_tests():
         raise SkippedError(reason)
-    left_out = {} if given.options()["STPL_RT_OPENVINO"] == "ON" else {"left_out": NO_STREAMS}
-    try:
-        return {**tested(built("stpl_rt_cuda_tests", BUILD), BUILD, "gpu"), **left_out}
-    except FailedError as why:
-        why.results = left_out or None
-        raise
+    return tested(built("stpl_rt_cuda_tests", BUILD), BUILD, "gpu")
 
 
 def tested(program: Path, folder: Path, label: str) -> Facts:

@@ -7,7 +7,7 @@
 # Run: scripts/gpu_check.sh [OUT] [--wheels FOLDER] [--bundles FOLDER] [--models NAME...] [--sizes WxH...]
 #   OUT: the JSON's folder ($OUT, else benchmarks/results/<gpu>); PYTHON: an interpreter with PyTorch, cmake and ninja
 #   --wheels: what is carried to a machine that lacks it: wheels (nlohmann-json, which the build wants; nanobind, for the
-#     Python module; onnx, for the tests; openvino in the version that pyproject.toml pins, for those of whole streams and
+#     Python module; onnx, for the tests; openvino in the version that pyproject.toml pins, for exports and
 #     whatever compares with the CPU; pytest, pytest-timeout, hypothesis and what these three want, for the tests in Python;
 #     tensorrt_rtx and its parts; kornia, pydantic, av, for training and pipelines), and beside them folders: headers
 #     (anything that holds nlohmann/json.hpp), GoogleTest's sources. A wheel too large to be carried goes in pieces

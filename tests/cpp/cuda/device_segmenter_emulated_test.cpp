@@ -1,5 +1,7 @@
 // A Segmenter on a GPU that is emulated: what its users see of it.
+#include <cmath>
 #include <memory>
+#include <optional>
 
 #include "core/cuda/stream.h"
 #include "emulation_counts.h"
@@ -24,6 +26,27 @@ double share_differing(const ByteMap& a, std::span<const std::uint8_t> b) {
   int differing = 0;
   for (std::size_t i = 0; i < a.size(); ++i) differing += a.bytes()[i] != b[i] ? 1 : 0;
   return differing / static_cast<double>(a.size());
+}
+
+// What the tests of streams run in an engine's place.
+TEST(ClosedForm, IsWhatTheEngineComputes) {
+  for (const char* name : {"half_pixel", "corners", "coarse", "fragile", "accel"}) {
+    const Bundle bundle = Bundle::open(made_bundle(name));
+    for (const auto& spec : {std::optional(bundle.segment), bundle.fuse, bundle.update}) {
+      if (!spec) continue;
+      SCOPED_TRACE(std::string(name) + ", " + spec->name);
+      const auto compiled = compile_network(*spec, "cpu", Precision::f32, 1);
+      const auto engine = compiled->make_engine(), closed = ClosedFormNetwork(bundle, *spec).make_engine();
+      for (std::size_t i = 0; i < spec->inputs.size(); ++i) {
+        for (std::size_t at = 0; at < engine->input(i).size(); ++at) {
+          engine->input(i)[at] = closed->input(i)[at] = std::sin(0.37F * static_cast<float>(at + 7 * i));
+        }
+      }
+      const std::span<const float> expected = engine->infer(), found = closed->infer();
+      ASSERT_EQ(found.size(), expected.size());
+      for (std::size_t at = 0; at < found.size(); ++at) ASSERT_NEAR(found[at], expected[at], 1e-5) << at;
+    }
+  }
 }
 
 TEST(DeviceSegmenter, GivesTheLabelsOfTheCpu) {

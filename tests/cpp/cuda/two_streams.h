@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "closed_form_network.h"
 #include "host_network_engine.h"
 #include "on_device.h"
 #include "segmenter/device_stream.h"
@@ -34,8 +35,8 @@ struct Types {
 // The networks of `bundle`, on the processor; fuse and update where options ask for them.
 struct HostNetworks {
   HostNetworks(const Bundle& of, const SegmenterOptions& options) : bundle(of) {
-    const auto compile = [](const NetworkSpec& spec) {
-      return compile_network(spec, "cpu", Precision::f32, 2);
+    const auto compile = [&](const NetworkSpec& spec) {
+      return std::make_shared<const ClosedFormNetwork>(bundle, spec);
     };
     networks.segment = compile(bundle.segment);
     if (options.fuse) networks.fuse = compile(*bundle.fuse);

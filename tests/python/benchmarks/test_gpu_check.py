@@ -254,26 +254,6 @@ def test_the_tests_run_in_one_process_and_none_is_skipped(check: ModuleType, tmp
         check.tested(write("COMPLETED", 1), tmp_path, "broken")
 
 
-@pytest.mark.parametrize("missing", ["", "openvino"])
-def test_tests_that_are_not_built_without_openvino_are_said_to_be_left_out(
-    missing: str, check: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: object) -> None:
-        raise check.FailedError("a test")
-
-    monkeypatch.setattr(check, "can_import", lambda name, where: name != missing)
-    monkeypatch.setattr(check, "built", lambda name, folder: folder / name)
-    monkeypatch.setattr(check, "tested", lambda program, folder, label: {"passed": 2})
-    given = given_to(check, monkeypatch)
-    monkeypatch.setattr(given, "why_no_tests", lambda: "")
-    left_out = {"left_out": check.NO_STREAMS} if missing else {}
-    assert check.gpu_tests(given) == {"passed": 2, **left_out}
-    monkeypatch.setattr(check, "tested", fails)
-    with pytest.raises(check.FailedError, match="a test") as caught:
-        check.gpu_tests(given)
-    assert (caught.value.results or {}) == left_out
-
-
 def test_openvino_of_a_carried_wheel_is_built_with_and_found_at_run_time(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
