@@ -362,11 +362,13 @@ TEST(Queue, ASegmenterMayGoWithTheFrameThatHeldItLast) {
   camera->segmenter.submit(camera->picture.frame(), {}, camera);
   camera.reset();
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while ((!left.expired() || threads_of_this_process() != before) && std::chrono::steady_clock::now() < end) {
+  // Its queue's thread and its kernels' end. One more may be the engine's, which makes them as it likes.
+  const auto is_gone = [&] { return left.expired() && threads_of_this_process() <= before + 1; };
+  while (!is_gone() && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   EXPECT_TRUE(left.expired());
-  EXPECT_EQ(threads_of_this_process(), before);
+  EXPECT_LE(threads_of_this_process(), before + 1);
 }
 
 TEST(Queue, ItsOwnThreadCannotWaitForItself) {
