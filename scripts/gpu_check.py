@@ -323,12 +323,26 @@ def pipeline() -> Facts:
     return found
 
 
-def pipeline_of_networks(given: Given) -> Facts:
-    """The same around networks, by TensorRT: what a frame takes beside what its network takes alone."""
-    program = built("stpl_rt_cuda_pipeline", WITH_TENSORRT)
+def carried_bundles(given: Given) -> list[Path]:
     bundles = sorted(manifest.parent for manifest in given.bundles.glob("*-f16/bundle/manifest.json"))
     if not bundles:
         raise SkippedError(f"expected bundles in {given.bundles} (--bundles), found none")
+    return bundles
+
+
+def python_plans(given: Given) -> Facts:
+    """Plans with fp16 ends for the bundles: the runtime finds them, and builds without them float32 ones itself."""
+    bundles = carried_bundles(given)
+    environment = importing(stage_of_most(), given.packages)
+    needs("onnx", "pydantic", "tensorrt_rtx", **environment)
+    found: Facts = json.loads(execute([sys.executable, "benchmarks/gpu_plans.py", *bundles], 90, **environment))
+    return found
+
+
+def pipeline_of_networks(given: Given) -> Facts:
+    """The same around networks, by TensorRT: what a frame takes beside what its network takes alone."""
+    program = built("stpl_rt_cuda_pipeline", WITH_TENSORRT)
+    bundles = carried_bundles(given)
 
     def timed(bundle: Path) -> Facts:
         return {bundle.parent.name: json.loads(execute([program, bundle, "f16"], 60))}
@@ -605,6 +619,7 @@ def main() -> int:
         "rtx plan": lambda: rtx_plan(given),
         "tensorrt engine": lambda: tensorrt_engine(given),
         "python tests": lambda: python_tests(given),
+        "python plans": lambda: python_plans(given),
         "pipeline of networks": lambda: pipeline_of_networks(given),
         "pipelines of users": lambda: whole_pipelines(given),
         "training step": lambda: training_step(given),

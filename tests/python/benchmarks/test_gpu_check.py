@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 STEPS = [
     *("gpu", "wheels", "build", "kernels", "pipeline", "tests", "limits", "module", "rtx plan", "tensorrt engine"),
-    *("python tests", "pipeline of networks", "pipelines of users", "training step"),
+    *("python tests", "python plans", "pipeline of networks", "pipelines of users", "training step"),
 ]
 
 
@@ -171,6 +173,25 @@ def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(
         check.rtx_plan(given)
 
 
+def test_plans_for_the_runtime_have_fp16_ends(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    from stpl.export import export_bundle
+    from stpl.export.lowering import Lowering
+    from stpl.train.checkpoint import load_checkpoint
+
+    frame = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    lowering = Lowering("fp16", [(frame, None)], max_loss=1.0)
+    source = load_checkpoint(root / "models" / "street-day")
+    bundle = export_bundle(source, tmp_path / "half", [frame], size=(64, 96), lowering=lowering).bundle
+    command = [sys.executable, str(root / "benchmarks" / "gpu_plans.py"), str(bundle)]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (facts,) = json.loads(done.stdout)[str(bundle)].values()
+    assert facts["built"] and set(facts["tensors"].values()) == {"float16"}
+    assert list((tmp_path / "cache" / "stpl" / "plans").rglob(facts["file"]))
+
+
 def test_packages_come_from_a_folder_of_wheels(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +292,7 @@ def test_openvino_of_a_carried_wheel_is_built_with_and_found_at_run_time(
 
 TESTS = """\
 import of_a_test
+import numpy as np
 import pytest
 import staged_of_a_test
 

@@ -1,0 +1,44 @@
+"""Plans of bundles by the TensorRT that Python finds, into the user's cache, where the runtime finds them.
+
+They take and give fp16 where the networks' ends are fp16, which those that the runtime builds itself do not.
+
+Run: python benchmarks/gpu_plans.py BUNDLE...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+
+from stpl.export.plan_facts import read_facts
+from stpl.export.tensorrt import build_plans
+from stpl.export.tensorrt_library import load_tensorrt
+
+
+def facts_of(bundle: Path, library: Any) -> dict[str, Any]:
+    """Of each network's plan: where it lies, whether it was built just now, the types of its tensors."""
+    return {
+        plan.network: {
+            "file": plan.file.name,
+            "built": plan.built,
+            "tensors": {tensor.name: tensor.type for tensor in read_facts(plan.file).tensors},
+        }
+        for plan in build_plans(bundle, library)
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    arguments = parser.parse_args()
+    library = load_tensorrt()
+    print(json.dumps({str(bundle): facts_of(bundle, library) for bundle in arguments.bundles}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
