@@ -394,7 +394,7 @@ class Segmenter:
         flow: float32 (h, w, 2), the flow of this frame into the one pushed before it, (dx, dy) in pixels of its own
         grid, which may have any size; None: the runtime computes it.
         format: 'rgb', 'bgr', 'nv12' or 'i420'. encoding: of the last two: 'bt601', 'bt709', 'bt601_full' or
-        'bt709_full'. timestamp: seconds; where frames are missing by it, the frame is a key frame.
+        'bt709_full'. timestamp: seconds; where two frames or more are missing by it, it is a key frame.
 
         A frame of another size starts the stream anew. Raises TypeError for another element type and stpl_rt.Error
         for another shape, or (code 'in_use') while another thread is inside; a frame that is refused leaves the
