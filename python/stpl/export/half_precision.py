@@ -60,7 +60,7 @@ def _join_kept(model: onnx.ModelProto) -> None:
     exact = {}
     for name, node in casts.items():
         before = casts.get(node.input[0])
-        if _cast_to(node) == TensorProto.FLOAT and before is not None and _cast_to(before) == TensorProto.FLOAT16:
+        if cast_to(node) == TensorProto.FLOAT and before is not None and cast_to(before) == TensorProto.FLOAT16:
             exact[name] = before.input[0]
     outputs = {value.name for value in graph.output}
     for node in graph.node:
@@ -95,7 +95,10 @@ def _retype(half: onnx.ModelProto, original: onnx.ModelProto) -> None:
                 attribute.i = TensorProto.BFLOAT16
 
 
-def _cast_to(node: onnx.NodeProto) -> int:
+def cast_to(node: onnx.NodeProto) -> int | None:
+    """The type that a Cast makes; None of other nodes."""
+    if node.op_type != "Cast":
+        return None
     return next(int(attribute.i) for attribute in node.attribute if attribute.name == "to")
 
 

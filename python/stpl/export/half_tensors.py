@@ -8,10 +8,12 @@ until its last step stays so. Nothing is computed otherwise.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import onnx
 from onnx import TensorProto
+
+from stpl.export.half_precision import cast_to
 
 
 def with_half_tensors(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -32,16 +34,13 @@ def with_half_tensors(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _halve_input(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
     readers = [node for node in graph.node if value.name in node.input]
-    if not readers or any(_cast_to(node) != TensorProto.FLOAT16 for node in readers):
+    if not readers or any(cast_to(node) != TensorProto.FLOAT16 for node in readers):
         return
     cast = {node.output[0] for node in readers}
     if cast & {output.name for output in graph.output}:
         return
     value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name in cast:
-                node.input[index] = value.name
+    _read_instead(graph, cast, value.name)
     for node in readers:
         graph.node.remove(node)
 
@@ -49,7 +48,7 @@ def _halve_input(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
 def _halve_output(graph: onnx.GraphProto, value: onnx.ValueInfoProto, types: Mapping[str, int]) -> None:
     makers = {name: node for node in graph.node for name in node.output}
     last = makers[value.name]
-    if _cast_to(last) != TensorProto.FLOAT or types.get(last.input[0]) != TensorProto.FLOAT16:
+    if cast_to(last) != TensorProto.FLOAT or types.get(last.input[0]) != TensorProto.FLOAT16:
         return
     source, maker = last.input[0], makers.get(last.input[0])
     if maker is None or any(value.name in node.input for node in graph.node):  # somebody reads it in float32
@@ -57,14 +56,12 @@ def _halve_output(graph: onnx.GraphProto, value: onnx.ValueInfoProto, types: Map
     value.type.tensor_type.elem_type = TensorProto.FLOAT16
     graph.node.remove(last)
     maker.output[list(maker.output).index(source)] = value.name
+    _read_instead(graph, {source}, value.name)
+
+
+def _read_instead(graph: onnx.GraphProto, names: Container[str], instead: str) -> None:
+    """Who reads one of ``names`` reads ``instead``."""
     for node in graph.node:
         for index, name in enumerate(node.input):
-            if name == source:
-                node.input[index] = value.name
-
-
-def _cast_to(node: onnx.NodeProto) -> int | None:
-    """The type that a Cast makes; None of other nodes."""
-    if node.op_type != "Cast":
-        return None
-    return next(int(attribute.i) for attribute in node.attribute if attribute.name == "to")
+            if name in names:
+                node.input[index] = instead

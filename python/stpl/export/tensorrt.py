@@ -129,6 +129,8 @@ def _find_or_build(
 
 def _wider_than_needed(plan: Path, model: onnx.ModelProto) -> str | None:
     """Of a whole plan that the runtime built, or an earlier version: it takes or gives float32 for nothing."""
+    if precision_of(model) != "fp16":
+        return None
     wanted = {value.name for value in _tensors_in_fp16(with_half_tensors(model))}
     wide = [tensor.name for tensor in read_facts(plan).tensors if tensor.name in wanted and tensor.type != "float16"]
     return f"expected {', '.join(wide)} in fp16, found float32" if wide else None
