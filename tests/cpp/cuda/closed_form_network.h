@@ -12,18 +12,14 @@
 #include <utility>
 #include <vector>
 
-#include "engine/engine.h"
+#include "plain_engine.h"
 
 namespace stpl_rt::test {
 
-class ClosedFormEngine final : public Engine {
+class ClosedFormEngine final : public PlainEngine {
  public:
   ClosedFormEngine(const NetworkSpec& spec, bool corners, bool is_fragile)
-      : spec_(spec), corners_(corners), is_fragile_(is_fragile) {
-    for (const TensorSpec& tensor : spec.inputs) inputs_.emplace_back(values_of(tensor));
-    output_.resize(values_of(spec.outputs.front()));
-  }
-  [[nodiscard]] std::span<float> input(std::size_t index) noexcept override { return inputs_[index]; }
+      : PlainEngine(spec), spec_(spec), corners_(corners), is_fragile_(is_fragile) {}
   std::span<const float> infer() override {
     if (spec_.name == "fuse") {
       for (std::size_t i = 0; i < output_.size(); ++i) {
@@ -37,17 +33,8 @@ class ClosedFormEngine final : public Engine {
     }
     return output_;
   }
-  // Done at once: what is late for a stream is late by its frames, whenever it is ready.
-  void start() override { (void)infer(); }
-  std::span<const float> wait() override { return output_; }
 
  private:
-  static std::size_t values_of(const TensorSpec& tensor) {
-    std::size_t values = 1;
-    for (const std::int64_t side : tensor.shape) values *= static_cast<std::size_t>(side);
-    return values;
-  }
-
   // A linear function of each pixel, then the mean over blocks of them; with aligned corners the first pixel
   // of each.
   void segment() {
@@ -91,8 +78,6 @@ class ClosedFormEngine final : public Engine {
   const NetworkSpec spec_;
   const bool corners_;
   const bool is_fragile_;
-  std::vector<std::vector<float>> inputs_;
-  std::vector<float> output_;
 };
 
 class ClosedFormNetwork final : public CompiledNetwork {

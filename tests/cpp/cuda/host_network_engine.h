@@ -13,6 +13,7 @@
 #include "core/half.h"
 #include "engine/device_engine.h"
 #include "engine/engine.h"
+#include "plain_engine.h"
 
 #if defined(STPL_RT_CUDA_EMULATED)
 #include "core/cuda/emulation.h"
@@ -69,11 +70,6 @@ class HostNetworkEngine final : public DeviceEngine {
     cuda::DeviceBuffer<std::byte> device;
     cuda::PinnedBuffer<std::byte> host;
   };
-  static std::size_t values_of(const TensorSpec& spec) {
-    std::size_t values = 1;
-    for (const std::int64_t side : spec.shape) values *= static_cast<std::size_t>(side);
-    return values;
-  }
   static std::size_t size_of(TensorType type) {
     return type == TensorType::f16 ? sizeof(Half) : sizeof(float);
   }

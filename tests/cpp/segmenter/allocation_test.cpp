@@ -12,6 +12,7 @@
 
 #include "core/thread_pool.h"
 #include "engine/engine.h"
+#include "plain_engine.h"
 #include "segmenter/background.h"
 #include "segmenter/video_stream.h"
 #include "test_bundle.h"
@@ -303,26 +304,12 @@ TEST(Allocations, PropagatedFramesThroughASegmentersQueue) {
 }
 
 // A network that is none, without a thread of its own or an allocation: all that is counted is ours.
-class FixedEngine final : public Engine {
+class FixedEngine final : public PlainEngine {
  public:
-  explicit FixedEngine(const NetworkSpec& spec) {
-    for (const TensorSpec& input : spec.inputs) inputs_.emplace_back(values_of(input));
-    output_.resize(values_of(spec.outputs.front()));
+  explicit FixedEngine(const NetworkSpec& spec) : PlainEngine(spec) {
     for (std::size_t i = 0; i < output_.size(); ++i) output_[i] = static_cast<float>(i * 37 % 101);
   }
-  [[nodiscard]] std::span<float> input(std::size_t index) noexcept override { return inputs_[index]; }
   std::span<const float> infer() override { return output_; }
-  void start() override {}
-  std::span<const float> wait() override { return output_; }
-
- private:
-  static std::size_t values_of(const TensorSpec& spec) {
-    std::size_t values = 1;
-    for (const std::int64_t side : spec.shape) values *= static_cast<std::size_t>(side);
-    return values;
-  }
-  std::vector<std::vector<float>> inputs_;
-  std::vector<float> output_;
 };
 
 class FixedNetwork final : public CompiledNetwork {

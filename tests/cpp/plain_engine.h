@@ -1,0 +1,35 @@
+// Engines of the tests, whose tensors lie in ordinary memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace stpl_rt::test {
+
+inline std::size_t values_of(const TensorSpec& tensor) {
+  std::size_t values = 1;
+  for (const std::int64_t side : tensor.shape) values *= static_cast<std::size_t>(side);
+  return values;
+}
+
+// What infer() does is the derived ones'.
+class PlainEngine : public Engine {
+ public:
+  explicit PlainEngine(const NetworkSpec& spec) : output_(values_of(spec.outputs.front())) {
+    for (const TensorSpec& tensor : spec.inputs) inputs_.emplace_back(values_of(tensor));
+  }
+  [[nodiscard]] std::span<float> input(std::size_t index) noexcept override { return inputs_[index]; }
+  // Done at once: what is late for a stream is late by its frames, whenever it is ready.
+  void start() override { (void)infer(); }
+  std::span<const float> wait() override { return output_; }
+
+ protected:
+  std::vector<std::vector<float>> inputs_;
+  std::vector<float> output_;
+};
+
+}  // namespace stpl_rt::test
