@@ -85,8 +85,8 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def segmenter(self, schedule: str, *, stays: bool) -> stpl_rt.Segmenter:
-        """Ours; ``stays``: labels are left on the GPU."""
+    def segmenter(self, schedule: str, *, stays: bool, scene_cuts: bool = False) -> stpl_rt.Segmenter:
+        """Ours; ``stays``: labels are left on the GPU. Looking for scene cuts makes a propagated frame wait half-way."""
         gpu = self.device.type == "cuda"
         if gpu and "tensorrt" not in stpl_rt.engines():
             raise MissingError("stpl_rt was built without TensorRT")
@@ -95,7 +95,7 @@ class Bench:
             device=str(self.device),
             schedule=schedule,
             precision=self.precision,
-            scene_cuts=False,
+            scene_cuts=scene_cuts,
             device_labels=stays and gpu,
             build_engines=gpu,
         )
@@ -121,8 +121,8 @@ def export(model: str, size: tuple[int, int], args: argparse.Namespace) -> Path:
     return folder
 
 
-def push(bench: Bench, schedule: str) -> Resident:
-    segmenter = bench.segmenter(schedule, stays=True)
+def push(bench: Bench, schedule: str, *, scene_cuts: bool = False) -> Resident:
+    segmenter = bench.segmenter(schedule, stays=True, scene_cuts=scene_cuts)
     if bench.device.type == "cuda":
         return lambda frame: segmenter.push(frame).device_labels
     return lambda frame: segmenter.push(frame.numpy()).labels
@@ -186,6 +186,11 @@ def onnx_runtime(bench: Bench) -> Resident:
     return around(network, bench.checkpoint, bench)
 
 
+OURS: dict[str, Callable[[Bench], Resident]] = {
+    "push": partial(push, schedule="every"),
+    "fixed:5": partial(push, schedule="fixed:5"),
+    "fixed:5, scene cuts": partial(push, schedule="fixed:5", scene_cuts=True),
+}
 USERS: dict[str, Callable[[Bench], Resident]] = {
     "PyTorch": pytorch,
     "torch.compile": compiled,
@@ -287,8 +292,7 @@ def pipelines(bench: Bench) -> tuple[dict[str, Resident], dict[str, str]]:
     """Those that run here, push() first, and why the others do not."""
     found: dict[str, Resident] = {}
     missing = {}
-    makers = {"push": lambda bench: push(bench, "every"), "fixed:5": lambda bench: push(bench, "fixed:5"), **USERS}
-    for name, make in makers.items():
+    for name, make in {**OURS, **USERS}.items():
         try:
             found[name] = make(bench)
             bench.wait()
@@ -328,7 +332,7 @@ def measure(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
     runs = {
         name: partial(map, over_host(segment, bench))
         for name, segment in candidates.items()
-        if name not in ("push", "fixed:5")
+        if name in USERS
     }
     if "push" in candidates:
         runs = {"push": bench.segmenter("every", stays=False).stream, **runs}

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "python"))  # after the stage of a check, if any
 
 from stpl.export.plan_facts import read_facts
 from stpl.export.tensorrt import build_plans

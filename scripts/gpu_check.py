@@ -36,7 +36,11 @@ SECONDS = 470
 END = time.monotonic() + SECONDS
 
 MODULE = "stpl_rt_python"
-PROGRAMS = ("stpl_rt_cuda_bench", "stpl_rt_cuda_pipeline", "stpl_rt_cuda_tests", "stpl_rt_tensorrt_tests")
+INDUCTOR_PIPELINE = "stpl_rt_inductor_pipeline"
+PROGRAMS = (
+    *("stpl_rt_cuda_bench", "stpl_rt_cuda_pipeline", INDUCTOR_PIPELINE),
+    *("stpl_rt_cuda_tests", "stpl_rt_tensorrt_tests"),
+)
 PLANS = [(network, precision) for network in ("compact", "segformer-b0") for precision in ("fp32", "fp16")]
 
 Facts = dict[str, Any]
@@ -350,6 +354,30 @@ def pipeline_of_networks(given: Given) -> Facts:
     return each({bundle.parent.name: partial(timed, bundle) for bundle in bundles})
 
 
+def pipeline_of_inductor(given: Given, with_tensorrt: Facts) -> Facts:
+    """The same around the first network compiled by PyTorch, where TensorRT did not measure it: another real engine."""
+    if with_tensorrt["status"] == "done":
+        raise SkippedError("TensorRT's engine was measured in the step 'pipeline of networks'")
+    needs("torch", "transformers", "pydantic", "safetensors", **given.path)
+    bundle = first_bundle(given)
+    options = {**given.options(), **kernel_options(given), "STPL_RT_PYTHON": "OFF", "STPL_RT_TESTS": "OFF"}
+    configure(BUILD, {**options, "STPL_RT_INDUCTOR": "ON"}, given)
+    make(BUILD, [INDUCTOR_PIPELINE], 120, given)
+    command: list[str | Path] = [sys.executable, "benchmarks/inductor_packages.py", bundle.parent]
+    made = measured(command, BUILD / "inductor_packages.json", 150, **importing(stage_of_most(), given.packages))
+    return {"packages": made, bundle.parent.name: json.loads(execute([built(INDUCTOR_PIPELINE, BUILD), bundle, "f16"], 60))}
+
+
+def first_bundle(given: Given) -> Path:
+    """The one of the largest frames: its network takes long enough for a ratio to mean something."""
+
+    def pixels(bundle: Path) -> int:
+        side = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["input"]
+        return int(side["width"]) * int(side["height"])
+
+    return max(carried_bundles(given), key=lambda bundle: (pixels(bundle), "segformer" in bundle.parent.name))
+
+
 def each(parts: dict[str, Callable[[], Facts]]) -> Facts:
     """What the parts of a step find, one after the other: one that breaks leaves the others their turn.
 
@@ -621,6 +649,7 @@ def main() -> int:
         "python tests": lambda: python_tests(given),
         "python plans": lambda: python_plans(given),
         "pipeline of networks": lambda: pipeline_of_networks(given),
+        "pipeline of inductor": lambda: pipeline_of_inductor(given, report["steps"]["pipeline of networks"]),
         "pipelines of users": lambda: whole_pipelines(given),
         "training step": lambda: training_step(given),
     }

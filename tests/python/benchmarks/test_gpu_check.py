@@ -19,7 +19,8 @@ import pytest
 
 STEPS = [
     *("gpu", "wheels", "build", "kernels", "pipeline", "tests", "limits", "module", "rtx plan", "tensorrt engine"),
-    *("python tests", "python plans", "pipeline of networks", "pipelines of users", "training step"),
+    *("python tests", "python plans", "pipeline of networks", "pipeline of inductor"),
+    *("pipelines of users", "training step"),
 ]
 
 
@@ -136,6 +137,21 @@ def test_the_steps_with_tensorrt_say_what_they_miss(
         check.rtx_plan(given)
     with pytest.raises(check.SkippedError, match="stpl_rt_cuda_pipeline was not built"):
         check.pipeline_of_networks(given)
+
+
+def test_pytorch_s_engine_is_measured_where_tensorrt_was_not(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = given_to(check, monkeypatch, "--bundles", str(tmp_path))
+    with pytest.raises(check.SkippedError, match="TensorRT's engine was measured"):
+        check.pipeline_of_inductor(given, {"status": "done"})
+    with pytest.raises(check.SkippedError, match="expected bundles in"):
+        check.pipeline_of_inductor(given, {"status": "skipped"})
+    for name, width in (("pidnet-s-a-f16", 512), ("pidnet-s-b-f16", 1024), ("segformer-b1-b-f16", 1024)):
+        (tmp_path / name / "bundle").mkdir(parents=True)
+        manifest = {"input": {"width": width, "height": width // 2}}
+        (tmp_path / name / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    assert check.first_bundle(given).parent.name == "segformer-b1-b-f16"
 
 
 def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(

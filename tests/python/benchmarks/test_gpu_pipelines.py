@@ -39,7 +39,7 @@ def test_every_pipeline_gives_the_labels_and_a_time(monkeypatch: pytest.MonkeyPa
     row = results["rows"]["compact 96x64"]
     assert row["missing"] == {} and 0 < row["enqueue_us"]["p50"] <= row["enqueue_us"]["p99"]
     users = {"push", "PyTorch", "ONNX Runtime"}
-    assert set(row["resident"]) == {*users, "fixed:5"} and set(row["host"]) == users
+    assert set(row["resident"]) == {*users, *gpu_pipelines.OURS} and set(row["host"]) == users
     for found in (*row["resident"].values(), *row["host"].values()):
         assert found["ms"] > 0 and found["ratio_min"] <= found["ratio"] <= found["ratio_max"]
         assert 0 < found["p50_ms"] <= found["p99_ms"] and found["singles"] >= gpu_pipelines.FRAMES
@@ -89,7 +89,7 @@ def test_one_that_computes_something_else_is_not_timed(monkeypatch: pytest.Monke
     assert set(row["missing"]) == {"nothing", "refused", "breaks"}
     assert "gives the expected label on" in row["missing"]["nothing"]
     assert "a plan that does not load" in row["missing"]["refused"]
-    assert set(row["resident"]) == {"push", "fixed:5", "PyTorch", "ONNX Runtime"}
+    assert set(row["resident"]) == {*gpu_pipelines.OURS, "PyTorch", "ONNX Runtime"}
 
 
 def test_a_row_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -108,13 +108,13 @@ def test_a_row_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def none(bench: gpu_pipelines.Bench, schedule: str, *, stays: bool) -> stpl_rt.Segmenter:
+    def none(bench: gpu_pipelines.Bench, schedule: str, **options: bool) -> stpl_rt.Segmenter:
         raise gpu_pipelines.MissingError("stpl_rt was built without TensorRT")
 
     monkeypatch.setattr(gpu_pipelines.Bench, "segmenter", none)
     row = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", "--precision", "f32")["rows"]["compact 96x64"]
     why = "stpl_rt was built without TensorRT"
-    assert row["missing"] == {"push": why, "fixed:5": why}
+    assert row["missing"] == dict.fromkeys(gpu_pipelines.OURS, why)
     assert set(row["resident"]) == set(row["host"]) == {"PyTorch", "ONNX Runtime"}
     assert "ratio" not in row["resident"]["PyTorch"]
 
