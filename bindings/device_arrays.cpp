@@ -87,6 +87,18 @@ AnyArray read_interface(nb::handle given, std::string_view name, Segmenter& segm
                   nb::device::cuda::value, 0);
 }
 
+// Labels of a Segmenter, this one or another: they are held until the GPU has read them, so no stream is
+// marked, which might be gone before they are.
+AnyArray read_labels(const DeviceMap& map, nb::handle given, std::string_view name, Segmenter& segmenter) {
+  if (map.device() != segmenter.cuda_device()) {
+    refuse_device(std::string(name), segmenter.cuda_device(), map.device());
+  }
+  map.precede(segmenter.cuda_stream());
+  const std::size_t shape[] = {static_cast<std::size_t>(map.height()), static_cast<std::size_t>(map.width())};
+  return AnyArray(map.data(), 2, shape, given, nullptr, nb::dtype<std::uint8_t>(), nb::device::cuda::value,
+                  map.device());
+}
+
 }  // namespace
 
 GivenArray take_array(nb::handle given, std::string_view name, Segmenter& segmenter) {
@@ -96,6 +108,10 @@ GivenArray take_array(nb::handle given, std::string_view name, Segmenter& segmen
   if (ours == nullptr) {  // the CPU's stream says what it expected
     return {.array = nb::hasattr(given, "__dlpack__") ? take(given, name)
                                                       : read_interface(given, name, segmenter)};
+  }
+  if (nb::isinstance<DeviceArray>(given)) {
+    return {.array = read_labels(nb::cast<const DeviceArray&>(given).map(), given, name, segmenter),
+            .place = ArrayPlace::device};
   }
   if (!nb::hasattr(given, "__dlpack__")) {
     return {.array = read_interface(given, name, segmenter), .place = ArrayPlace::device};
@@ -149,7 +165,10 @@ nb::object DeviceArray::dlpack(std::optional<std::int64_t> stream, const nb::obj
 }
 
 nb::dict DeviceArray::cuda_array_interface() const {
-  map_.read_on(nullptr);  // who reads it does not say on which stream: the default one, unless it is told
+  // Who reads it does not say on which stream: the default one, unless it is told. Most libraries do not look
+  // at "stream" (PyTorch, PyCUDA), and ours waits for no other by itself.
+  map_.precede(nullptr);
+  map_.read_on(nullptr);
   auto* const ours = map_.stream();
   nb::dict fields;
   fields["version"] = 3;
@@ -173,13 +192,18 @@ NumpyArray<std::uint8_t> DeviceArray::to_numpy() const {
 void register_device_arrays(nb::module_& m) {
   nb::class_<DeviceArray>(
       m, "DeviceArray",
-      "uint8 (H, W) in a GPU's memory, which the GPU may not have written yet. torch.from_dlpack(array),\n"
-      "cupy.from_dlpack(array) and everything that reads __cuda_array_interface__ (PyCUDA, Numba) take it\n"
-      "without a copy, and wait for it on the GPU; numpy() and numpy.asarray() copy it to the host. The "
-      "memory\n"
-      "is used again when nobody holds it. Readers by __cuda_array_interface__ on a stream of their own hold "
-      "it\n"
-      "until they are done.")
+      "uint8 (H, W) in a GPU's memory, which the GPU may not have written yet. torch.from_dlpack(array) and\n"
+      "cupy.from_dlpack(array) take it without a copy, and the stream in use there waits for it on the GPU;\n"
+      "for what reads __cuda_array_interface__ (PyCUDA, Numba, torch.as_tensor) the default stream waits, "
+      "and "
+      "who\n"
+      "reads on another that does not heed the interface's \"stream\" calls wait() first, and holds the "
+      "array "
+      "until\n"
+      "it is done. numpy() and numpy.asarray() copy it to the host. The memory is used again when nobody "
+      "holds "
+      "it;\n"
+      "a stream that read it outlives the array.")
       .def_prop_ro("shape", &DeviceArray::shape, nb::sig("def shape(self) -> tuple[int, int]"))
       .def_prop_ro(
           "dtype", [](const DeviceArray&) { return nb::module_::import_("numpy").attr("dtype")("uint8"); },

@@ -153,10 +153,13 @@ struct Given {
 // Arrays that the GPU reads, until it has.
 class Lent {
  public:
+  // The frame is in before anything can fail: the GPU may be reading it.
   void add(const Given& given, const DeviceMap& until) {
-    while (!all_.empty() && all_.front().until.is_ready()) all_.pop_front();
     if (!until.empty()) all_.push_back({given.arrays(), until});
+    while (!all_.empty() && all_.front().until.is_ready()) all_.pop_front();
   }
+  // Once the GPU has read them all.
+  void clear() noexcept { all_.clear(); }
 
  private:
   struct Item {
@@ -166,21 +169,34 @@ class Lent {
   std::deque<Item> all_;
 };
 
-// A Segmenter and what it reads, which goes after it: it waits for the GPU.
+// A Segmenter and what it reads.
 struct Stream {
   template <class Source>
   Stream(const Source& bundle, const SegmenterOptions& options) : segmenter(bundle, options) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   // The Segmenter waits for the frame in hand and for a late network; other Python threads do not. What was
-  // lent is Python's and goes under its lock.
+  // lent is Python's and goes under its lock, while the stream that read it is still there: its owners may
+  // ask how far that is.
   ~Stream() {
+    if (waited()) lent.clear();
     const GilReleased released;
     const Segmenter last(std::move(segmenter));
   }
 
   Lent lent;
   Segmenter segmenter;
+
+ private:
+  bool waited() noexcept {
+    try {
+      const GilReleased released;
+      segmenter.wait();
+      return true;
+    } catch (const Error&) {  // in its own thread; or made before fork(), its threads are not here
+      return false;
+    }
+  }
 };
 
 // Those that live, to be waited for when the interpreter ends; under its lock.

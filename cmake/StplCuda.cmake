@@ -12,9 +12,14 @@ if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
   endif()
   set(CMAKE_CUDA_COMPILER "${STPL_RT_NVCC}")
 endif()
-# GPUs of compute capability 8.0 by machine code, later ones by what the driver compiles from PTX at first use.
+# Machine code of 8.0, which later 8.x run, and of 9.0; on ARM of Orin's 8.7. For others the driver compiles PTX at the first
+# use of each kernel, which takes seconds.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 80 CACHE STRING "Compute capabilities to compile for, as in CMake's CUDA_ARCHITECTURES")
+  set(stpl_architectures "80-real;90-real;90-virtual")
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(stpl_architectures "87-real;87-virtual")
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES "${stpl_architectures}" CACHE STRING "Compute capabilities to compile for, as in CMake's CUDA_ARCHITECTURES")
 endif()
 enable_language(CUDA)
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.4)

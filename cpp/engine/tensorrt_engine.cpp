@@ -66,6 +66,7 @@ class TensorRtEngine final : public Engine {
   }
   ~TensorRtEngine() override {
     try {
+      const cuda::DeviceScope scope(device_);
       stream_.wait();
     } catch (const Error&) {  // NOLINT(bugprone-empty-catch): what it said is not wanted any more
     }
@@ -86,6 +87,7 @@ class TensorRtEngine final : public Engine {
     done_.record(stream_.handle());
   }
   std::span<const float> wait() override {
+    const cuda::DeviceScope scope(device_);
     done_.wait();
     return output_.read();
   }

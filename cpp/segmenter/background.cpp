@@ -199,6 +199,7 @@ std::size_t Background::pending() const noexcept {
 
 void Background::work() {
   at_work = this;
+  stream_.enter_thread();
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [&] { return stop_ || !waiting_.empty(); });

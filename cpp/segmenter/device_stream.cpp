@@ -18,6 +18,15 @@ namespace {
 // As Stream's.
 constexpr DisOptions kFlow{.finest_scale = 1};
 
+// The stream of each thread is another one to the thread that works on submitted frames.
+void check_stream(const void* stream) {
+  if (stream != cuda::per_thread_stream()) return;
+  throw Error(
+      ErrorCode::invalid_argument,
+      "cuda_stream: expected a stream that is the same in every thread, found cudaStreamPerThread (2); "
+      "make one with cudaStreamCreate, or leave it out");
+}
+
 Schedule schedule_of(const SegmenterOptions& options, const Bundle& bundle) {
   return options.schedule.value_or(bundle.default_schedule);
 }
@@ -26,6 +35,7 @@ Schedule schedule_of(const SegmenterOptions& options, const Bundle& bundle) {
 
 std::unique_ptr<DeviceStream> DeviceStream::make(const Bundle& bundle, const SegmenterOptions& options,
                                                  const DeviceOptions& device, DeviceEngines engines) {
+  check_stream(options.cuda_stream);
   const cuda::DeviceScope scope(device.device);
   return std::unique_ptr<DeviceStream>(new DeviceStream(bundle, options, device, std::move(engines)));
 }
@@ -135,6 +145,7 @@ void DeviceStream::prepare(const Frame& frame) {
   if (network_stream_) network_stream_->wait();
   cuda::Stream::wait_for(stream_);
   graphs_.clear();
+  upload_.forget();  // until all is made: what fails half-way is begun anew with the next frame
   plan_.prepare({frame.width, frame.height}, bundle_.input, carries_ ? grid_ : Size{1, 1}, stream_);
   upload_.prepare(frame);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/byte_pool.h"
+#include "core/cuda/device.h"
 #include "core/cuda/map_pool.h"
 #include "core/cuda/memory.h"
 #include "core/cuda/pinned_staging.h"
@@ -64,6 +65,7 @@ class DeviceStream final : public VideoStream {
   [[nodiscard]] void* cuda_stream() const noexcept override { return stream_; }
   [[nodiscard]] int cuda_device() const noexcept override { return device_.device; }
   [[nodiscard]] std::shared_ptr<void> use_device() const override;
+  void enter_thread() noexcept override { cuda::stay_on(device_.device); }
   void check_device(const void* memory, const std::string& name) const override;
   void order_after(void* producer) override;
 

@@ -16,6 +16,8 @@ class FrameUpload {
  public:
   // Whether frames like this one would be staged as the latest were.
   [[nodiscard]] bool fits(const Frame& frame) const noexcept;
+  // No frame fits any more.
+  void forget() noexcept { staged_ = {}; }
   // Memory for frames like this one; nothing that reads what was staged may be on its way.
   void prepare(const Frame& frame);
   // Enqueues the copy of a frame that fits. Throws Error(invalid_argument) for rows that lie backwards on the

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/cuda/device.h"
 #include "core/cuda/memory.h"
 #include "core/cuda/stream.h"
 #include "core/device_work.h"
@@ -31,12 +32,17 @@ class FrameWork final : public DeviceWork {
 
   [[nodiscard]] int device() const noexcept override { return device_; }
   [[nodiscard]] void* stream() const noexcept override { return stream_; }
-  [[nodiscard]] bool is_ready() const override { return done_.is_done(); }
+  // These three by any thread, whatever its device: the default stream is that of the device in use.
+  [[nodiscard]] bool is_ready() const override {
+    const cuda::DeviceScope scope(device_);
+    return is_done();
+  }
   void precede(void* reader) const override {
+    const cuda::DeviceScope scope(device_);
     cuda::Stream::wait_for(static_cast<cuda::StreamHandle>(reader), done_);
   }
-  void wait_until_done() const { done_.wait(); }
   void wait() const override {
+    const cuda::DeviceScope scope(device_);
     done_.wait();
     const int found = not_finite();
     if (found == 0) return;
@@ -44,7 +50,10 @@ class FrameWork final : public DeviceWork {
     throw not_finite_error(static_cast<std::size_t>(found), values_);
   }
 
-  // For its maker, before anybody else has it.
+  // For its maker, on its device.
+  [[nodiscard]] bool is_done() const { return done_.is_done(); }
+  void wait_until_done() const { done_.wait(); }
+  // Before anybody else has it.
   void begin() {
     *counts_.data() = {};
     is_told_ = false;
@@ -94,7 +103,7 @@ class FramesInFlight {
   };
   Failures take_failures() {
     for (std::shared_ptr<FrameWork>& place : latest_) {
-      if (place && place->is_ready()) close(place);
+      if (place && place->is_done()) close(place);
     }
     return std::exchange(failures_, {});
   }
@@ -114,7 +123,7 @@ class FramesInFlight {
     return work;
   }
   void close(std::shared_ptr<FrameWork>& place) {
-    if (!place->is_ready()) place->wait_until_done();
+    if (!place->is_done()) place->wait_until_done();
     const int found = place->not_finite();
     if (found > 0) {
       failures_.any = true;

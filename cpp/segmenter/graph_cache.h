@@ -14,8 +14,8 @@ namespace stpl_rt {
 class GraphCache {
  public:
   // Enqueues what `enqueue` puts on the stream it is given. The first time it does so directly, which lets
-  // libraries load and set up what cannot be recorded; the second time it is recorded, and where that fails,
-  // it is enqueued directly from then on. `key` stands for all that its arguments depend on.
+  // libraries load and set up what cannot be recorded; from then on it is recorded, and where that fails a
+  // few times, it is enqueued directly for good. `key` stands for all that its arguments depend on.
   template <class Enqueue>
   void run(std::uint32_t key, cuda::StreamHandle stream, Enqueue&& enqueue) {
     Entry* const entry = find(key);
@@ -24,8 +24,8 @@ class GraphCache {
       entries_.push_back({.key = key, .graph = {}});
       return;
     }
-    if (entry->graph.empty() && !entry->is_refused) record(*entry, enqueue);
-    if (entry->is_refused) {
+    if (entry->graph.empty() && entry->refusals < kMostRefusals) record(*entry, enqueue);
+    if (entry->graph.empty()) {
       enqueue(stream);
     } else {
       entry->graph.launch(stream);
@@ -35,17 +35,20 @@ class GraphCache {
   void clear() noexcept { entries_.clear(); }
 
  private:
+  // Another thread that waits for the whole device ends what is being recorded: once is not for good.
+  static constexpr int kMostRefusals = 3;
+
   struct Entry {
     std::uint32_t key;
     cuda::Graph graph;
-    bool is_refused = false;  // it cannot be recorded
+    int refusals = 0;
   };
   template <class Enqueue>
   void record(Entry& entry, Enqueue&& enqueue) {
     try {
       entry.graph.capture(recorder_.handle(), enqueue);
     } catch (const Error&) {  // what fails for another reason fails once more, directly, and says why
-      entry.is_refused = true;
+      ++entry.refusals;
     }
   }
   Entry* find(std::uint32_t key) noexcept {

@@ -27,6 +27,8 @@ class VideoStream {
   [[nodiscard]] virtual void* cuda_stream() const noexcept { return nullptr; }
   [[nodiscard]] virtual int cuda_device() const noexcept { return -1; }
   [[nodiscard]] virtual std::shared_ptr<void> use_device() const { return nullptr; }
+  // The calling thread works for this stream alone from now on.
+  virtual void enter_thread() noexcept {}
   virtual void check_device(const void* /*memory*/, const std::string& /*name*/) const {}
   // While another thread may be in start().
   virtual void order_after(void* producer);

@@ -44,7 +44,8 @@ class STPL_RT_API DeviceMap {
   void copy_to(std::uint8_t* host) const;
   // What is enqueued on the cudaStream_t `reader` from now on comes after the map is written.
   void precede(void* reader) const;
-  // The memory is not written again before what is on the cudaStream_t `reader` when the last copy goes.
+  // The memory is not written again before what is on the cudaStream_t `reader` when the last copy goes;
+  // until then the stream must be there.
   void read_on(void* reader) const;
 
  private:

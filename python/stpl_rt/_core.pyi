@@ -258,11 +258,12 @@ class Network:
 
 class DeviceArray:
     """
-    uint8 (H, W) in a GPU's memory, which the GPU may not have written yet. torch.from_dlpack(array),
-    cupy.from_dlpack(array) and everything that reads __cuda_array_interface__ (PyCUDA, Numba) take it
-    without a copy, and wait for it on the GPU; numpy() and numpy.asarray() copy it to the host. The memory
-    is used again when nobody holds it. Readers by __cuda_array_interface__ on a stream of their own hold it
-    until they are done.
+    uint8 (H, W) in a GPU's memory, which the GPU may not have written yet. torch.from_dlpack(array) and
+    cupy.from_dlpack(array) take it without a copy, and the stream in use there waits for it on the GPU;
+    for what reads __cuda_array_interface__ (PyCUDA, Numba, torch.as_tensor) the default stream waits, and who
+    reads on another that does not heed the interface's "stream" calls wait() first, and holds the array until
+    it is done. numpy() and numpy.asarray() copy it to the host. The memory is used again when nobody holds it;
+    a stream that read it outlives the array.
     """
 
     @property

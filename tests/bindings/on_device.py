@@ -5,6 +5,7 @@ Importing it puts that module in the place of stpl_rt's own.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib.util
 import os
@@ -60,6 +61,20 @@ class DlpackArray:
         return self.array.__dlpack__(**options)
 
 
+class PassedOn:
+    """What a library makes of an array by DLPack: it hands on who asks."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device: tuple[int, int] = self.array.__dlpack_device__()
+        return device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+
 def frames(count: int, height: int = 90, width: int = 120) -> list[Pixels]:
     """A picture that moves by two pixels a frame."""
     coarse = np.random.default_rng(0).integers(0, 255, (height // 6 + 1, (width + 2 * count) // 6 + 1, 3), np.uint8)
@@ -108,16 +123,51 @@ def test_labels_that_stay_on_the_gpu_are_read_there(cpu: stpl_rt.Segmenter, test
         assert fields["stream"] == gpu.cuda_stream
 
 
-def test_an_array_goes_back_in_as_it_came_out(test_bundle: Path) -> None:
-    """By DLPack, where nothing but the order of streams waits for the GPU."""
+@pytest.mark.parametrize("kind", [lambda labels: labels, PassedOn])
+def test_an_array_goes_back_in_as_it_came_out(test_bundle: Path, kind: Any) -> None:
+    """By itself and by DLPack, where nothing but the order of streams waits for the GPU."""
     gpu, other = on_gpu(test_bundle, device_labels=True), on_gpu(test_bundle)
     for frame in frames(3):
         result = gpu(frame)
         labels = result.device_labels
         assert labels is not None
-        passed_on = other(labels)  # as a grey frame
+        passed_on = other(kind(labels))  # as a grey frame
         assert share_equal(passed_on.labels, on_gpu(test_bundle)(result.labels).labels) == 1
         other.reset()
+
+
+def test_who_reads_the_interface_on_the_default_stream_reads_what_is_written(test_bundle: Path) -> None:
+    """PyTorch and PyCUDA look at no stream: the default one has waited, and so, emulated, is the work done."""
+    gpu = on_gpu(test_bundle, device_labels=True, scene_cuts=False)
+    labels = gpu(InterfaceArray(frames(1)[0])).device_labels
+    assert labels is not None and not labels.is_ready
+    address = labels.__cuda_array_interface__["data"][0]
+    read = np.ctypeslib.as_array((ctypes.c_uint8 * (90 * 120)).from_address(address)).reshape(90, 120).copy()
+    assert labels.is_ready
+    assert (read == labels.numpy()).all()
+
+
+def test_labels_are_given_to_a_segmenter_that_goes_before_them(test_bundle: Path) -> None:
+    """They are waited for and held by their own name: no stream is noted that may be gone later."""
+    gpu, other = (on_gpu(test_bundle, device_labels=True, scene_cuts=False) for _ in range(2))
+    frame = frames(1)[0]
+    expected = on_gpu(test_bundle)(frame).labels
+    labels = gpu(frame).device_labels
+    assert labels is not None
+    before = sys.getrefcount(labels)
+    passed_on = other(labels).device_labels
+    assert passed_on is not None and sys.getrefcount(labels) > before
+    assert share_equal(passed_on.numpy(), on_gpu(test_bundle)(expected).labels) == 1
+    other(labels)
+    del other
+    gc.collect()
+    assert sys.getrefcount(labels) == before
+    assert share_equal(labels.numpy(), expected) == 1
+
+
+def test_the_stream_of_each_thread_is_refused(test_bundle: Path) -> None:
+    with pytest.raises(stpl_rt.Error, match="cuda_stream: expected a stream that is the same in every thread"):
+        on_gpu(test_bundle, cuda_stream=2)
 
 
 def test_the_producers_stream_is_asked_for(test_bundle: Path) -> None:

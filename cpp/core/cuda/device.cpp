@@ -55,15 +55,23 @@ int device_of(const void* memory) noexcept {
   return found.type == cudaMemoryTypeDevice ? found.device : -1;
 }
 
+void stay_on(int device) noexcept { (void)cudaSetDevice(device); }
+
 DeviceScope::DeviceScope(int device) {
   require_device(device);
   check(cudaGetDevice(&before_), "which device is in use");
-  if (before_ == device) return;
-  check(cudaSetDevice(device), "choosing a device");
-  is_changed_ = true;
+  if (before_ != device) {
+    check(cudaSetDevice(device), "choosing a device");
+    is_changed_ = true;
+  }
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
+  (void)cudaThreadExchangeStreamCaptureMode(&mode);
+  capture_mode_ = static_cast<int>(mode);
 }
 
 DeviceScope::~DeviceScope() {
+  auto mode = static_cast<cudaStreamCaptureMode>(capture_mode_);
+  (void)cudaThreadExchangeStreamCaptureMode(&mode);
   if (is_changed_) (void)cudaSetDevice(before_);
 }
 

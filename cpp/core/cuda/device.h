@@ -19,8 +19,14 @@ void require_device(int device);
 // On which device memory lies; -1 for the host's, and for what CUDA does not know.
 int device_of(const void* memory) noexcept;
 
+// The calling thread's device from now on. For threads of our own: one that goes back to device 0, which it
+// never used, makes CUDA set that up, too, with some hundred megabytes there. Where it fails, what follows
+// says so.
+void stay_on(int device) noexcept;
+
 // The calling thread's device, for as long as this lives. Where it is already, nothing is changed, and so no
-// context of another library's (PyCUDA's) is put aside.
+// context of another library's (PyCUDA's) is put aside. What another thread records in a graph forbids this
+// one nothing meanwhile: PyTorch's graphs would, by default.
 class DeviceScope {
  public:
   // Throws as require_device() does.
@@ -31,6 +37,7 @@ class DeviceScope {
 
  private:
   int before_ = 0;
+  int capture_mode_ = 0;  // cudaStreamCaptureMode of the thread before
   bool is_changed_ = false;
 };
 

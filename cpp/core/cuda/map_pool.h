@@ -22,6 +22,16 @@ class PooledBytes final : public DeviceBytes {
  public:
   // On the calling thread's device, which is `device`.
   explicit PooledBytes(int device) : device_(device) {}
+  // Once the readers that were marked are done.
+  ~PooledBytes() override {
+    try {
+      const DeviceScope scope(device_);
+      for (std::size_t i = 0; i < marks_; ++i) read_[i].wait();
+    } catch (...) {  // NOLINT(bugprone-empty-catch): a device that failed reads nothing any more
+    }
+  }
+  PooledBytes(const PooledBytes&) = delete;
+  PooledBytes& operator=(const PooledBytes&) = delete;
   [[nodiscard]] const std::uint8_t* data() const noexcept override { return memory_.data(); }
   void copy_to(std::uint8_t* host, std::size_t size) const override {
     const DeviceScope scope(device_);
@@ -43,16 +53,19 @@ class PooledBytes final : public DeviceBytes {
   // The last holder lets go: marks how far its readers have come. Later their streams may be gone.
   void let_go() noexcept {
     const std::lock_guard lock(mutex_);
+    for (const StreamHandle reader : readers_) mark(reader);
+    readers_.clear();
+  }
+  // How far one has come stays unknown where it is of another GPU: the memory is not used again then.
+  void mark(StreamHandle reader) noexcept {
     try {
       const DeviceScope scope(device_);
-      for (const StreamHandle reader : readers_) {
-        if (marks_ == read_.size()) read_.emplace_back();
-        read_[marks_].record(reader);
-        ++marks_;
-      }
-    } catch (...) {  // NOLINT(bugprone-empty-catch): a stream that is gone reads nothing any more
+      if (marks_ == read_.size()) read_.emplace_back();
+      read_[marks_].record(reader);
+      ++marks_;
+    } catch (...) {
+      is_spent_ = true;
     }
-    readers_.clear();
   }
   // Nobody else holds it: what is enqueued on `writer` from now on comes after what its readers have
   // enqueued.
@@ -69,6 +82,7 @@ class PooledBytes final : public DeviceBytes {
   std::vector<StreamHandle> readers_;  // their work may be reading
   std::vector<Event> read_;            // of readers that were let go, the first `marks_` of them
   std::size_t marks_ = 0;
+  bool is_spent_ = false;  // nobody knows when it has been read
 };
 
 // One thread takes; any thread may let go.
@@ -80,9 +94,9 @@ class MapPool {
   // Memory that no map holds, allocated where there is none, for work on `writer`; its content is whatever it
   // was.
   std::shared_ptr<PooledBytes> take(std::size_t bytes, StreamHandle writer) {
+    std::erase_if(blocks_, [](const auto& block) { return is_free(block) && block->is_spent_; });
     for (const auto& block : blocks_) {
-      if (block.use_count() != 1) continue;
-      std::atomic_thread_fence(std::memory_order_acquire);  // after all that its last holder did
+      if (!is_free(block)) continue;
       block->begin(writer, bytes);
       return lent(block);
     }
@@ -95,6 +109,11 @@ class MapPool {
   static std::uint8_t* writable(const PooledBytes& bytes) noexcept { return bytes.memory_.data(); }
 
  private:
+  static bool is_free(const std::shared_ptr<PooledBytes>& block) noexcept {
+    if (block.use_count() != 1) return false;
+    std::atomic_thread_fence(std::memory_order_acquire);  // after all that its last holder did
+    return true;
+  }
   // For its holders, the last of whom lets it go.
   static std::shared_ptr<PooledBytes> lent(const std::shared_ptr<PooledBytes>& block) {
     return {block.get(), [block](PooledBytes* bytes) noexcept { bytes->let_go(); }};

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/cuda/emulation.h"
@@ -45,10 +46,29 @@ TEST(GraphCache, WhatCannotBeRecordedIsEnqueuedDirectlyFromThenOn) {
   for (int i = 0; i < 5; ++i) graphs.run(7, stream.handle(), enqueue);
   stream.wait();
   EXPECT_EQ(runs, 5);
-  EXPECT_EQ(asked, 6) << "recorded once, in vain";
-  EXPECT_EQ(emulation::counts().captures, before + 1);
+  EXPECT_EQ(asked, 8) << "recorded three times, in vain";
+  EXPECT_EQ(emulation::counts().captures, before + 3);
   const auto fails = [](StreamHandle) { throw Error(ErrorCode::engine, "a failure of its own"); };
   EXPECT_THROW(graphs.run(7, stream.handle(), fails), Error);
+}
+
+// As where another thread has waited for the whole device meanwhile.
+TEST(GraphCache, ARecordingThatFailsOnceIsMadeLater) {
+  const Stream stream;
+  GraphCache graphs;
+  int runs = 0;
+  bool is_disturbed = true;
+  const auto enqueue = [&](StreamHandle on) {
+    if (on != stream.handle() && std::exchange(is_disturbed, false)) {
+      throw Error(ErrorCode::engine, "an operation that ends every recording");
+    }
+    emulation::enqueue(on, [&] { ++runs; });
+  };
+  const int launches = emulation::counts().launches;
+  for (int i = 0; i < 4; ++i) graphs.run(7, stream.handle(), enqueue);
+  stream.wait();
+  EXPECT_EQ(runs, 4);
+  EXPECT_EQ(emulation::counts().launches, launches + 2);
 }
 
 TEST(MapPool, ReadersAreWaitedForThoughTheirStreamsAreGone) {
@@ -75,6 +95,28 @@ TEST(MapPool, ReadersAreWaitedForThoughTheirStreamsAreGone) {
   again.reset();
   reader.reset();
   EXPECT_NO_THROW((void)pool.take(4, writer.handle()));
+}
+
+TEST(MapPool, AReaderThatCannotBeMarkedHidesNoOther) {
+  const Stream writer;
+  MapPool pool(0, 64);
+  std::vector<std::uint8_t> copied(4);
+  const Stream live;
+  {
+    std::optional<Stream> gone(std::in_place);
+    const std::shared_ptr<PooledBytes> map = pool.take(4, writer.handle());
+    set_bytes(MapPool::writable(*map), 1, 4, writer.handle());
+    writer.wait();
+    map->read_on(gone->handle());
+    map->read_on(live.handle());
+    copy_bytes(copied.data(), map->data(), 4, live.handle());
+    gone.reset();
+  }
+  const std::shared_ptr<PooledBytes> next = pool.take(4, writer.handle());
+  set_bytes(MapPool::writable(*next), 2, 4, writer.handle());
+  writer.wait();
+  live.wait();
+  EXPECT_EQ(copied, std::vector<std::uint8_t>(4, 1)) << "what nobody knows to be read is not written again";
 }
 
 TEST(Device, OfMemory) {

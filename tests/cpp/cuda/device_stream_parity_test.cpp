@@ -300,13 +300,24 @@ TEST_F(DeviceStreams, ValuesThatAreNotFiniteAreReportedLater) {
   const Picture picture = textured_picture(96, 64), broken = mean_picture(96, 64);
   DeviceStream& device = streams.device();
   (void)device.push(broken.frame(), {});
-  (void)device.push(picture.frame(), {});
-  cuda::Stream::wait_for(streams.stream());
-  expect_error(ErrorCode::engine, {"not finite", "1536 of 1536"},
-               [&] { (void)device.push(picture.frame(), {}); });
+  // By the next one, where the GPU is done by then, or by the one after it.
+  std::string said;
+  std::uint64_t pushed = 0;
+  while (said.empty() && pushed < 2) {
+    ++pushed;
+    try {
+      (void)device.push(picture.frame(), {});
+      cuda::Stream::wait_for(streams.stream());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::engine);
+      said = error.what();
+    }
+  }
+  EXPECT_NE(said.find("not finite"), std::string::npos) << said;
+  EXPECT_NE(said.find("1536 of 1536"), std::string::npos) << said;
   const Result result = device.push(picture.frame(), {});
   EXPECT_EQ(result.key_reason, KeyReason::first);
-  EXPECT_EQ(result.frame_index, 2U);
+  EXPECT_EQ(result.frame_index, pushed);
 }
 
 TEST_F(DeviceStreams, ValuesThatAreNotFiniteInTheBackgroundEndWithAKeyFrame) {

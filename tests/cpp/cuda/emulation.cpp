@@ -221,6 +221,7 @@ void require_device(int device) {
     throw Error(ErrorCode::invalid_argument, "device: expected 0, found " + std::to_string(device));
   }
 }
+void stay_on(int /*device*/) noexcept {}
 DeviceScope::DeviceScope(int device) { require_device(device); }
 DeviceScope::~DeviceScope() = default;
 

@@ -1,5 +1,6 @@
-// Frames with PyTorch's AOTInductor in TensorRT's place: the engine of benchmarks/inductor_engine.cpp on an emulated GPU,
-// with a package for the processor. STPL_INDUCTOR_BUNDLE names the bundle that has one (scripts/inductor.sh makes it).
+// Frames with PyTorch's AOTInductor in TensorRT's place: the engine of benchmarks/inductor_engine.cpp on an
+// emulated GPU, with a package for the processor. STPL_INDUCTOR_BUNDLE names the bundle that has one
+// (scripts/inductor.sh makes it).
 #include <cstdlib>
 
 #include "test_bundle.h"
@@ -25,7 +26,8 @@ class Inductor : public testing::Test {
     options.scene_cuts = false;
     Segmenter segmenter(Bundle::open(folder_), options);
     std::vector<Result> results;
-    for (int t = 0; t < kFrames; ++t) results.push_back(segmenter.push(textured_picture(200, 120, t).frame()));
+    for (int t = 0; t < kFrames; ++t)
+      results.push_back(segmenter.push(textured_picture(200, 120, t).frame()));
     return results;
   }
   // The message with which a Segmenter is refused on the GPU, its bundle a copy that `change` was applied to.
