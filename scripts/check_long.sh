@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long checks: the runtime under the thread sanitizer, its kernels in every instruction set of this machine; fuzzers for
-# FUZZ_SECONDS each (600), an hour of faults and thousands of drawn inputs; the runs that the claims about the method and its
+# The long checks: the runtime under the thread sanitizer, its kernels in every instruction set of this machine; the engine
+# that benchmarks have for GPUs without TensorRT; fuzzers for FUZZ_SECONDS each (600), an hour of faults and thousands of drawn inputs; the runs that the claims about the method and its
 # guard stand on, and the claims themselves.
 # Fails where something is found, or where what the guard and the calibration guarantee does not hold; the goals are only
 # shown beside what was reached. Runs that are finished are not run again.
@@ -12,6 +12,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 status=0  # what does not hold is written down with the rest before this fails
 PYTHON=python scripts/sanitizers.sh thread || status=1
 PYTHON=.venv/bin/python scripts/instruction_sets.sh || status=1
+PYTHON=.venv/bin/python scripts/inductor.sh || status=1
 PYTHON=python scripts/fuzz.sh "${FUZZ_SECONDS:-600}" || status=1
 python benchmarks/fuzzing.py build/fuzz/summary.tsv || status=1
 STPL_HYPOTHESIS=long python -m pytest tests/bindings --timeout 3600 -k properties || status=1
