@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long checks: the runtime under the thread sanitizer, its kernels in every instruction set of this machine; the engine
-# that benchmarks have for GPUs without TensorRT; fuzzers for FUZZ_SECONDS each (600), an hour of faults and thousands of drawn inputs; the runs that the claims about the method and its
-# guard stand on, and the claims themselves.
+# that benchmarks have for GPUs without TensorRT; fuzzers for FUZZ_SECONDS each (600), an hour of faults and thousands of
+# drawn inputs; the runs that the claims about the method and its guard stand on, and the claims themselves.
 # Fails where something is found, or where what the guard and the calibration guarantee does not hold; the goals are only
 # shown beside what was reached. Runs that are finished are not run again.
 # Run: make check-long   with STPL_CAMVID=<folder of the CamVid clips>
