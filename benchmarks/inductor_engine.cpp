@@ -1,6 +1,7 @@
-// PyTorch's AOTInductor as the engine for GPUs, so that frames can be measured around real networks where TensorRT is
-// not or does not run. Linked into a program, it takes the place of the runtime's own (compile_for_device, no_tensorrt.cpp).
-// A network's package, which benchmarks/inductor_packages.py makes, lies beside its file: segment.f16.pt2.
+// PyTorch's AOTInductor as the engine for GPUs, so that frames can be measured around real networks where
+// TensorRT is not or does not run. Linked into a program, it takes the place of the runtime's own
+// (compile_for_device, no_tensorrt.cpp). A network's package, which benchmarks/inductor_packages.py makes,
+// lies beside its file: segment.f16.pt2.
 #include <ATen/ATen.h>
 #include <stpl_rt/error.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
@@ -43,20 +44,28 @@ struct Package {
 
   [[nodiscard]] at::TensorOptions options() const {
     const auto index = static_cast<at::DeviceIndex>(kDevice == at::kCUDA ? device : -1);
-    return at::TensorOptions(at::Device(kDevice, index)).dtype(type == TensorType::f16 ? at::kHalf : at::kFloat);
+    return at::TensorOptions(at::Device(kDevice, index))
+        .dtype(type == TensorType::f16 ? at::kHalf : at::kFloat);
   }
   [[nodiscard]] std::size_t bytes(const TensorSpec& spec) const {
     return values_of(spec) * (type == TensorType::f16 ? sizeof(Half) : sizeof(float));
   }
 };
 
-// PyTorch's exceptions as ours, without their stack.
+// PyTorch's exceptions as ours, without their stack; what fails while a package runs is no c10::Error.
 template <class Call>
 auto said_by_torch(const Package& package, Call call) {
+  const auto ours = [&](const char* text) {
+    return Error(ErrorCode::engine, package.file.string() + ": " + text);
+  };
   try {
     return call();
+  } catch (const Error&) {
+    throw;
   } catch (const c10::Error& error) {
-    throw Error(ErrorCode::engine, package.file.string() + ": " + error.what_without_backtrace());
+    throw ours(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    throw ours(error.what());
   }
 }
 
@@ -90,13 +99,15 @@ class InductorEngine final : public DeviceEngine {
   // One run at a time, without events of its own, which a graph could not record.
   static torch::inductor::AOTIModelPackageLoader load(const Package& package) {
     return said_by_torch(package, [&] {
-      return torch::inductor::AOTIModelPackageLoader(package.file.string(), "model", /*run_single_threaded=*/true, 1,
+      return torch::inductor::AOTIModelPackageLoader(package.file.string(), "model",
+                                                     /*run_single_threaded=*/true, 1,
                                                      package.options().device().index());
     });
   }
   [[nodiscard]] const TensorSpec& output_spec() const { return package_.network.outputs.front(); }
 
-  // The output is copied to where it stays: PyTorch finds memory for it anew in each run, a graph keeps what it found.
+  // The output is copied to where it stays: PyTorch finds memory for it anew in each run, a graph keeps what
+  // it found.
   void run(cuda::StreamHandle stream) {
     const at::Tensor logits = said_by_torch(package_, [&] { return loader_.run(tensors_, stream).at(0); });
     cuda::copy_bytes(output_.data(), logits.data_ptr(), output_bytes_, stream);
@@ -109,14 +120,17 @@ class InductorEngine final : public DeviceEngine {
       cuda::set_bytes(memory_[i].data(), 0, memory_[i].capacity(), stream.handle());
     }
     stream.wait();
-    const at::Tensor logits = said_by_torch(package_, [&] { return loader_.run(tensors_, stream.handle()).at(0); });
+    const at::Tensor logits =
+        said_by_torch(package_, [&] { return loader_.run(tensors_, stream.handle()).at(0); });
     stream.wait();
     const auto wanted = package_.options();
-    if (logits.sizes() != at::IntArrayRef(output_spec().shape) || logits.scalar_type() != wanted.dtype().toScalarType() ||
-        !logits.is_contiguous() || logits.device().type() != kDevice) {
-      throw Error(ErrorCode::invalid_bundle, package_.file.string() + ": expected dense logits as the manifest says, of " +
-                                                 std::string(wanted.dtype().name()) + ", found " + logits.toString() +
-                                                 " of other sides");
+    if (logits.sizes() != at::IntArrayRef(output_spec().shape) ||
+        logits.scalar_type() != wanted.dtype().toScalarType() || !logits.is_contiguous() ||
+        logits.device().type() != kDevice) {
+      throw Error(ErrorCode::invalid_bundle, package_.file.string() +
+                                                 ": expected dense logits as the manifest says, of " +
+                                                 std::string(wanted.dtype().name()) + ", found " +
+                                                 logits.toString() + " of other sides");
     }
   }
 
@@ -145,8 +159,8 @@ class InductorNetwork final : public CompiledNetwork {
 
 }  // namespace
 
-std::shared_ptr<const CompiledNetwork> compile_for_device(const NetworkSpec& network, int device, Precision precision,
-                                                          const PlanOptions& /*plans*/) {
+std::shared_ptr<const CompiledNetwork> compile_for_device(const NetworkSpec& network, int device,
+                                                          Precision precision, const PlanOptions& /*plans*/) {
   Package package{.network = network,
                   .file = network.file,
                   .device = device,
@@ -154,8 +168,9 @@ std::shared_ptr<const CompiledNetwork> compile_for_device(const NetworkSpec& net
   if (precision == Precision::bf16) throw Error(ErrorCode::unsupported, "expected f32 or f16, found bf16");
   package.file.replace_extension(std::string(to_string(precision)) + ".pt2");
   if (!std::filesystem::is_regular_file(package.file)) {
-    throw Error(ErrorCode::io, package.file.string() + ": expected AOTInductor's package, found none; "
-                                                       "benchmarks/inductor_packages.py makes it");
+    throw Error(ErrorCode::io, package.file.string() +
+                                   ": expected AOTInductor's package, found none; "
+                                   "benchmarks/inductor_packages.py makes it");
   }
   return std::make_shared<InductorNetwork>(std::move(package));
 }

@@ -1,5 +1,6 @@
-// Frames with PyTorch's AOTInductor in TensorRT's place: the engine of benchmarks/inductor_engine.cpp on an emulated GPU,
-// with a package for the processor. STPL_INDUCTOR_BUNDLE names the bundle that has one (scripts/inductor.sh makes it).
+// Frames with PyTorch's AOTInductor in TensorRT's place: the engine of benchmarks/inductor_engine.cpp on an
+// emulated GPU, with a package for the processor. STPL_INDUCTOR_BUNDLE names the bundle that has one
+// (scripts/inductor.sh makes it).
 #include <cstdlib>
 
 #include "test_bundle.h"
@@ -25,7 +26,8 @@ class Inductor : public testing::Test {
     options.scene_cuts = false;
     Segmenter segmenter(Bundle::open(folder_), options);
     std::vector<Result> results;
-    for (int t = 0; t < kFrames; ++t) results.push_back(segmenter.push(textured_picture(200, 120, t).frame()));
+    for (int t = 0; t < kFrames; ++t)
+      results.push_back(segmenter.push(textured_picture(200, 120, t).frame()));
     return results;
   }
   // The message with which a Segmenter is refused on the GPU, its bundle a copy that `change` was applied to.
@@ -65,6 +67,25 @@ TEST_F(Inductor, NamesThePackageThatIsNotThereOrCannotBeRead) {
               std::string::npos);
   const std::string broken = refusal([](const fs::path& package) { write_text(package, "none"); });
   EXPECT_TRUE(broken.find("segment.f32.pt2: ") != std::string::npos) << broken;
+}
+
+// What a package throws while it runs is none of the exceptions that PyTorch's own library has.
+TEST_F(Inductor, NamesThePackageThatFailsWhileItRuns) {
+  ASSERT_EQ(setenv("AOTI_RUNTIME_CHECK_INPUTS", "1", 1), 0);
+  const std::string failed = refusal([](const fs::path& package) {
+    const fs::path file = package.parent_path() / "manifest.json";
+    nlohmann::json manifest = nlohmann::json::parse(read_text(file));
+    auto& network = manifest["networks"]["segment"];
+    for (auto* sides : {&manifest["input"], &manifest["logits"]}) {
+      (*sides)["width"] = 2 * (*sides)["width"].get<int>();
+    }
+    for (auto* tensor : {&network["inputs"][0], &network["outputs"][0]}) {
+      (*tensor)["shape"][3] = 2 * (*tensor)["shape"][3].get<int>();
+    }
+    write_text(file, manifest.dump());
+  });
+  unsetenv("AOTI_RUNTIME_CHECK_INPUTS");
+  EXPECT_TRUE(failed.find("segment.f32.pt2: ") != std::string::npos) << failed;
 }
 
 }  // namespace
