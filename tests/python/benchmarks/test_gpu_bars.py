@@ -172,3 +172,18 @@ def test_the_table_has_a_line_for_each_bar(gpu_bars: ModuleType) -> None:
     assert len(lines) == len(rows)
     assert any("1.2 times  (at most 1.1)  NOT MET" in line for line in lines)
     assert any("not measured: " in line for line in lines) and any("two processes" in line for line in lines)
+
+
+def test_the_programs_give_their_rows_the_names_that_the_bars_ask_for(root: Path, gpu_bars: ModuleType) -> None:
+    kernels, pipeline = ((root / "benchmarks" / f"cuda_{name}.cpp").read_text() for name in ("kernels", "pipeline"))
+    size = "2048x1024"
+    sampled = gpu_bars.SAMPLED["with flow"]
+    assert sampled.endswith(size) and f'"{sampled.removesuffix(size)}" + name_of(' in kernels
+    for name in (gpu_bars.SAMPLING, gpu_bars.SAMPLED["without flow"], "pyramid + flow, in a graph", "single call"):
+        assert f'"{name}"' in kernels
+    assert '"flow at 1024x512, finest level " + ' in kernels
+    for name in (gpu_bars.ALONE, f"{gpu_bars.ALONE}, again", "frame", "key", "mean of a round", "enqueue", "p50_us"):
+        assert f'"{name}"' in pipeline
+    for row in (gpu_bars.EVERY, gpu_bars.FIXED, "every, host to host"):
+        schedule, _, rest = row.partition(",")
+        assert f'"{schedule}"' in pipeline and f'schedule + ",{rest}"' in pipeline
