@@ -1,7 +1,7 @@
-// Times the kernels for GPUs on the GPU that is here: JSON to standard output.
-// Run: stpl_rt_cuda_bench [DEVICE]   Of each kernel two times, launches included: that of single calls, each
-// between events of its own, with their tail; and of batches, calls that follow one another between two
-// events, the mean of a batch's, which is the throughput and has no call's tail.
+// Times the kernels for GPUs on the GPU that is here: JSON to standard output, or to a file as it goes.
+// Run: stpl_rt_cuda_bench [DEVICE] [--json FILE]   Of each kernel two times, launches included: that of
+// single calls, each between events of its own, with their tail; and of batches, calls that follow one
+// another between two events, the mean of a batch's, which is the throughput and has no call's tail.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "core/cuda/device.h"
+#include "core/cuda/graph.h"
 #include "core/cuda/memory.h"
 #include "core/cuda/stream.h"
 #include "core/half.h"
+#include "figures.h"
 #include "flow/dis_cuda.h"
 #include "flow/pyramid_cuda.h"
 #include "ops/compose_cuda.h"
@@ -32,6 +34,7 @@ constexpr int kRounds = 51;
 constexpr int kWarmUps = 3;
 
 using Call = std::function<void()>;
+using Timed = std::function<void(const std::string& row, const Call& call)>;
 
 struct Interval {
   Event begin{Event::Timing::on}, end{Event::Timing::on};
@@ -70,7 +73,7 @@ std::vector<double> single_calls(const cuda::Stream& stream, const Call& call) {
   return calls;
 }
 
-json timed(const cuda::Stream& stream, const Call& call) {
+json times_of(const cuda::Stream& stream, const Call& call) {
   const std::vector<double> means = means_of_batches(stream, call);
   const std::vector<double> calls = single_calls(stream, call);
   return {{"single call",
@@ -84,6 +87,8 @@ json timed(const cuda::Stream& stream, const Call& call) {
             {"p50_us", means[means.size() / 2]},
             {"least_us", means.front()}}}};
 }
+
+std::string name_of(Size size) { return std::to_string(size.width) + "x" + std::to_string(size.height); }
 
 // Smooth in space, as networks' logits are, with edges of things between.
 template <class T>
@@ -143,8 +148,10 @@ DeviceFlow swirls(Size size, const cuda::Stream& stream) {
   return flow;
 }
 
-// 19 classes from a quarter of the size, half precision: the case that the project's bar is set for.
-json sampling(const cuda::Stream& stream) {
+// 19 classes from a quarter of the size, half precision: the case that the project's bar is set for. Streams
+// search their flow at the size of the network's input, which is that of the labels here; one of half the
+// size is read by more pixels each.
+void sampling(const cuda::Stream& stream, const Timed& timed) {
   constexpr int kClasses = 19;
   constexpr Size kLogits{512, 256}, kOutput{2048, 1024};
   const auto planes = upload(logits_of_a_street<Half>(kClasses, kLogits), stream);
@@ -159,24 +166,23 @@ json sampling(const cuda::Stream& stream) {
   DeviceImage<std::uint8_t> labels, confidence;
   labels.resize(kOutput.width, kOutput.height);
   confidence.resize(kOutput.width, kOutput.height);
-  const DeviceFlow flow = swirls({1024, 512}, stream);
   const StreamHandle s = stream.handle();
-  return {
-      {"plain", timed(stream, [&] { sample_argmax(planar, geometry, labels.view(), {}, s); })},
-      {"plain, with confidence",
-       timed(stream, [&] { sample_argmax(planar, geometry, labels.view(), confidence.view(), s); })},
-      {"with flow of up to 8 pixels",
-       timed(stream, [&] { sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), {}, s); })},
-      {"with flow of up to 8 pixels, with confidence",
-       timed(stream,
-             [&] {
-               sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), confidence.view(), s);
-             })},
-      {"pack", timed(stream, [&] { pack_logits(planar, packed_memory.data(), s); })},
-  };
+  timed("plain", [&] { sample_argmax(planar, geometry, labels.view(), {}, s); });
+  timed("plain, with confidence",
+        [&] { sample_argmax(planar, geometry, labels.view(), confidence.view(), s); });
+  for (const Size size : {kOutput, Size{1024, 512}}) {
+    const DeviceFlow flow = swirls(size, stream);
+    const std::string name = "with flow of up to 8 pixels, " + name_of(size);
+    timed(name, [&] { sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), {}, s); });
+    timed(name + ", with confidence",
+          [&] { sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), confidence.view(), s); });
+  }
+  timed("pack", [&] { pack_logits(planar, packed_memory.data(), s); });
 }
 
-json flow_at(Size size, int finest_scale, const cuda::Stream& stream) {
+// Of its many launches the host's time is the larger part where they are not recorded: frames run them from a
+// graph.
+void flow_at(Size size, int finest_scale, const cuda::Stream& stream, const Timed& timed) {
   const auto current = upload(texture(size, 0), stream);
   const auto past = upload(texture(size, 5), stream);
   const auto view = [&](const DeviceBuffer<std::uint8_t>& pixels) {
@@ -193,19 +199,23 @@ json flow_at(Size size, int finest_scale, const cuda::Stream& stream) {
   DeviceImage<float> validity;
   validity.resize(size.width, size.height);
   const StreamHandle s = stream.handle();
-  return {
-      {"pyramid", timed(stream, [&] { pyramids[0].build(view(current), s); })},
-      {"flow", timed(stream, [&] { dis.compute(pyramids[0], pyramids[1], flow.planes(), s); })},
-      {"compose", timed(stream, [&] { compose(flow.cplanes(), kept.cplanes(), composed.planes(), s); })},
-      {"validity", timed(stream,
-                         [&] {
-                           cuda::validity(view(current), view(past), flow.cplanes(), {}, composed.cplanes(),
-                                          validity.view(), s);
-                         })},
+  const auto pyramid_and_flow = [&](StreamHandle on) {
+    pyramids[0].build(view(current), on);
+    dis.compute(pyramids[0], pyramids[1], flow.planes(), on);
   };
+  timed("pyramid", [&] { pyramids[0].build(view(current), s); });
+  timed("flow", [&] { dis.compute(pyramids[0], pyramids[1], flow.planes(), s); });
+  timed("pyramid + flow", [&] { pyramid_and_flow(s); });
+  Graph graph;
+  graph.capture(s, pyramid_and_flow);
+  timed("pyramid + flow, in a graph", [&] { graph.launch(s); });
+  timed("compose", [&] { compose(flow.cplanes(), kept.cplanes(), composed.planes(), s); });
+  timed("validity", [&] {
+    cuda::validity(view(current), view(past), flow.cplanes(), {}, composed.cplanes(), validity.view(), s);
+  });
 }
 
-json input(const cuda::Stream& stream) {
+void input(const cuda::Stream& stream, const Timed& timed) {
   constexpr Size kFrame{1920, 1080};
   const auto pixels = upload(texture({kFrame.width, kFrame.height * 3 / 2}, 0), stream);
   Frame frame;
@@ -223,25 +233,29 @@ json input(const cuda::Stream& stream) {
   DeviceImage<std::uint8_t> luma;
   luma.resize(spec.width, spec.height);
   const StreamHandle s = stream.handle();
-  return {
-      {"preprocess", timed(stream, [&] { preprocess(frame, plan, out.data(), s); })},
-      {"luma", timed(stream, [&] { cuda::luma(frame, plan, luma.view(), s); })},
-  };
+  timed("preprocess", [&] { preprocess(frame, plan, out.data(), s); });
+  timed("luma", [&] { cuda::luma(frame, plan, luma.view(), s); });
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    const int device = argc > 1 ? std::atoi(argv[1]) : 0;
-    const DeviceScope scope(device);
+    const bench::Arguments arguments(argc, argv);
+    const DeviceScope scope(std::atoi(arguments.at(0, "0").c_str()));
     const cuda::Stream stream;
-    json result;
-    result["sample + argmax, 19 classes, 512x256 to 2048x1024, f16"] = sampling(stream);
-    result["flow at 1024x512, finest level 2"] = flow_at({1024, 512}, 2, stream);
-    result["flow at 1024x512, finest level 1"] = flow_at({1024, 512}, 1, stream);
-    result["NV12 1920x1080 to 1024x512, f16"] = input(stream);
-    std::puts(result.dump(1).c_str());
+    bench::Figures figures(arguments.file);
+    const auto of = [&](const std::string& group) -> Timed {
+      return [&figures, &stream, group](const std::string& row, const Call& call) {
+        figures.add(group, row, times_of(stream, call));
+      };
+    };
+    sampling(stream, of("sample + argmax, 19 classes, 512x256 to 2048x1024, f16"));
+    for (const int level : {1, 2}) {  // streams search to level 1
+      flow_at({1024, 512}, level, stream, of("flow at 1024x512, finest level " + std::to_string(level)));
+    }
+    input(stream, of("NV12 1920x1080 to 1024x512, f16"));
+    figures.end();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "stpl_rt_cuda_bench: %s\n", error.what());
     return 1;

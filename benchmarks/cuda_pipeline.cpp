@@ -1,7 +1,7 @@
-// Times whole frames on the GPU that is here, from a frame to its labels: JSON to standard output.
-// Run: stpl_rt_cuda_pipeline [BUNDLE [PRECISION [FRAMES]]]
-// With a bundle, its network with TensorRT, and the network alone beside it. Without one, a network that does
-// nothing, at three sizes with 19 classes from a quarter of them: what all the rest costs.
+// Times whole frames on the GPU that is here, from a frame to its labels: JSON to standard output, or to a
+// file as it goes. Run: stpl_rt_cuda_pipeline [BUNDLE [PRECISION [FRAMES]]] [--json FILE] With a bundle, its
+// network with TensorRT, and the network alone beside it. Without one, a network that does nothing, at three
+// sizes with 19 classes from a quarter of them: what all the rest costs.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -13,6 +13,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "core/cuda/stream.h"
 #include "core/half.h"
 #include "core/sha256.h"
+#include "figures.h"
 #include "segmenter/device_stream.h"
 
 namespace {
@@ -86,7 +88,8 @@ struct FrameTimes {
     round.push_back(mean(laps));
   }
   [[nodiscard]] json found() && {
-    json result = {{"mean of a round", spread(std::move(round))}, {"key", spread(std::move(key))}};
+    json result = {{"mean of a round", spread(std::move(round))}};
+    if (!key.empty()) result["key"] = spread(std::move(key));  // "adaptive" may want none while it is timed
     if (!propagated.empty()) result["propagated"] = spread(std::move(propagated));
     return result;
   }
@@ -116,7 +119,9 @@ class NoNetwork final : public DeviceEngine {
 
 using MakeEngine = std::function<std::unique_ptr<DeviceEngine>()>;
 
-// Pictures that move by three pixels a frame, NV12, in the GPU's memory and in the host's.
+// Pictures that move by three pixels a frame, NV12, in the GPU's memory and in the host's. After the last one
+// comes the first one again, a jump: what looks for scene cuts may find one there, and its key frames are
+// counted.
 class Drive {
  public:
   explicit Drive(Size size) : size_(size) {
@@ -165,6 +170,9 @@ struct Row {
   bool graphs = true;
   bool scene_cuts = false;
   int rounds = kRounds;
+
+  // Otherwise the frames do.
+  [[nodiscard]] bool schedule_decides() const { return !scene_cuts && schedule != "adaptive"; }
 };
 
 std::unique_ptr<DeviceStream> stream_of(const Setting& setting, const Row& row, bool stays) {
@@ -184,8 +192,12 @@ json resident(const Setting& setting, const Row& row) {
   std::vector<double> enqueue;
   FrameTimes frames;
   Laps laps(setting.frames);
-  int t = 0;
-  const auto push = [&] { return stream->push(setting.drive.at(t++, FrameMemory::device), {}).is_key; };
+  int t = 0, key_frames = 0;
+  const auto push = [&] {
+    const bool is_key = stream->push(setting.drive.at(t++, FrameMemory::device), {}).is_key;
+    key_frames += is_key ? 1 : 0;
+    return is_key;
+  };
   for (int round = -1; round < row.rounds; ++round) {  // the first one warms up
     std::vector<bool> is_key;
     laps.begin(handle);
@@ -204,7 +216,9 @@ json resident(const Setting& setting, const Row& row) {
       cuda::Stream::wait_for(handle);
     }
   }
-  return {{"frame", std::move(frames).found()}, {"enqueue", spread(std::move(enqueue))}};
+  json found = {{"frame", std::move(frames).found()}, {"enqueue", spread(std::move(enqueue))}};
+  if (!row.schedule_decides()) found["key frames"] = {{"number", key_frames}, {"of", t}};
+  return found;
 }
 
 // From and to the host's memory, one frame ahead: from one frame's labels to the next one's.
@@ -231,6 +245,27 @@ json pipelined(const Setting& setting, const Row& row) {
   return {{"frame", std::move(frames).found()}};
 }
 
+template <class T>
+void write_noise(void* to, std::size_t count, std::mt19937& chance) {
+  std::normal_distribution<float> values;
+  std::vector<T> host(count);
+  for (T& value : host) value = from_float<T>(values(chance));
+  cuda::copy_bytes(to, host.data(), count * sizeof(T), nullptr);
+  cuda::Stream::wait_for(nullptr);
+}
+
+// What prepared frames look like to a network. With zeros one of random weights computes hardly anything but
+// zeros, and multiplying those takes the GPU less power, and so less time.
+void fill_inputs(const DeviceEngine& engine, const Bundle& bundle) {
+  std::mt19937 chance(0);
+  for (std::size_t i = 0; i < bundle.segment.inputs.size(); ++i) {
+    std::size_t count = 1;
+    for (const std::int64_t side : bundle.segment.inputs[i].shape) count *= static_cast<std::size_t>(side);
+    const bool half = engine.input_type(i) == TensorType::f16;
+    (half ? write_noise<Half> : write_noise<float>)(engine.input(i), count, chance);
+  }
+}
+
 // Runs of the network that follow one another without frames around them, each put on a stream by `run`.
 json runs_alone(int runs, const cuda::Stream& stream, const std::function<void(cuda::StreamHandle)>& run) {
   Laps laps(runs);
@@ -250,6 +285,7 @@ json runs_alone(int runs, const cuda::Stream& stream, const std::function<void(c
 
 json network_alone(const Setting& setting) {
   const auto engine = setting.engine();
+  fill_inputs(*engine, setting.bundle);
   const cuda::Stream stream;
   return runs_alone(setting.frames, stream, [&](cuda::StreamHandle on) { engine->enqueue(on); });
 }
@@ -257,6 +293,7 @@ json network_alone(const Setting& setting) {
 // As frames run it where graphs are on: what they take is compared with this, which is launched as they are.
 json network_in_a_graph(const Setting& setting) {
   const auto engine = setting.engine();
+  fill_inputs(*engine, setting.bundle);
   const cuda::Stream stream;
   engine->enqueue(stream.handle());  // what is loaded at a first run cannot be recorded
   stream.wait();
@@ -269,21 +306,23 @@ json network_in_a_graph(const Setting& setting) {
   return runs_alone(setting.frames, stream, [&](cuda::StreamHandle on) { graph.launch(on); });
 }
 
-json measure(const Setting& setting) {
-  json found;
-  found["network alone"] = network_alone(setting);
-  found["network alone, in a graph"] = network_in_a_graph(setting);
+using Add = std::function<void(const std::string& row, json found)>;
+
+void measure(const Setting& setting, const Add& add) {
+  add("network alone", network_alone(setting));
+  add("network alone, in a graph", network_in_a_graph(setting));
   for (const std::string schedule : {"every", "fixed:5"}) {
-    found[schedule + ", GPU to GPU"] = resident(setting, {.schedule = schedule});
-    found[schedule + ", GPU to GPU, no graphs"] = resident(setting, {.schedule = schedule, .graphs = false});
-    found[schedule + ", host to host"] = pipelined(setting, {.schedule = schedule});
+    add(schedule + ", GPU to GPU", resident(setting, {.schedule = schedule}));
+    add(schedule + ", GPU to GPU, no graphs", resident(setting, {.schedule = schedule, .graphs = false}));
+    add(schedule + ", host to host", pipelined(setting, {.schedule = schedule}));
   }
+  // The GPU's clock may have changed since: frames are compared with both.
+  add("network alone, in a graph, again", network_in_a_graph(setting));
   // The defaults: whoever changes nothing gets these.
   for (const std::string schedule : {"fixed:5", "adaptive"}) {
-    found[schedule + ", GPU to GPU, scene cuts"] =
-        resident(setting, {.schedule = schedule, .scene_cuts = true, .rounds = kFewRounds});
+    add(schedule + ", GPU to GPU, scene cuts",
+        resident(setting, {.schedule = schedule, .scene_cuts = true, .rounds = kFewRounds}));
   }
-  return found;
 }
 
 // A bundle whose network nobody runs.
@@ -337,37 +376,47 @@ class EmptyBundle {
 
 std::string name_of(Size size) { return std::to_string(size.width) + "x" + std::to_string(size.height); }
 
-json without_network(int frames) {
-  json found;
+Add of(bench::Figures& figures, Size size) {
+  return [&figures, size](const std::string& row, json found) {
+    figures.add(name_of(size), row, std::move(found));
+  };
+}
+
+void without_network(int frames, bench::Figures& figures) {
   for (const Size size : {Size{512, 256}, Size{1024, 512}, Size{2048, 1024}}) {
     const EmptyBundle empty(size);
     const Bundle bundle = Bundle::open(empty.folder());
     const Drive drive(size);
-    found[name_of(size)] =
-        measure({bundle, [&] { return std::make_unique<NoNetwork>(bundle); }, drive, frames});
+    measure({bundle, [&] { return std::make_unique<NoNetwork>(bundle); }, drive, frames}, of(figures, size));
   }
-  return found;
 }
 
-json with_network(const char* folder, const char* precision, int frames) {
+void with_network(const std::string& folder, const std::string& precision, int frames,
+                  bench::Figures& figures) {
   const Bundle bundle = Bundle::open(folder);
   const Size size{bundle.input.width, bundle.input.height};
   const Drive drive(size);
   const auto network =
       compile_network(bundle.segment, "cuda", parse_precision(precision), 1, {.build = true});
-  return {{name_of(size), measure({bundle, [&] { return network->make_device_engine(); }, drive, frames})}};
+  measure({bundle, [&] { return network->make_device_engine(); }, drive, frames}, of(figures, size));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    const int frames = argc > 3 ? std::max(2 * kBurst, std::atoi(argv[3]) / kBurst * kBurst) : 40;
+    const bench::Arguments arguments(argc, argv);
+    const int asked = std::atoi(arguments.at(2, "40").c_str());
+    const int frames = std::max(2 * kBurst, asked / kBurst * kBurst);
     const cuda::DeviceScope scope(0);
-    const bool has_bundle = argc > 1 && *argv[1] != '\0';
-    const json found =
-        has_bundle ? with_network(argv[1], argc > 2 ? argv[2] : "f16", frames) : without_network(frames);
-    std::puts(found.dump(1).c_str());
+    bench::Figures figures(arguments.file);
+    const std::string bundle = arguments.at(0, "");
+    if (bundle.empty()) {
+      without_network(frames, figures);
+    } else {
+      with_network(bundle, arguments.at(1, "f16"), frames, figures);
+    }
+    figures.end();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "stpl_rt_cuda_pipeline: %s\n", error.what());
     return 1;

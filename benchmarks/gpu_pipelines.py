@@ -12,8 +12,11 @@ that does something else is not timed. What cannot run here is left out with its
 Runtime without CUDA. The file is written after each row, the largest frames first: what stops it later costs no row.
 
 `--export-only` leaves networks and bundles in the folder of `--bundles`, under names that depend on no library's
-version: made where OpenVINO is, which an export is checked with, they are carried to where it is not. The network
-alone, without a frame, is timed by `stpl_rt_cuda_pipeline BUNDLE`.
+version: made where OpenVINO is, which an export is checked with, they are carried to where it is not. The checkpoint
+beside a bundle, the larger part of what is carried, may be left behind: users' pipelines then have weights that cost as
+much, drawn here. But these may be others than the bundle's, for what a seed draws depends on PyTorch's version, and how
+far labels agree with push() means nothing then: where TensorRT runs push(), or ONNX Runtime the bundle, the checkpoint
+is to be carried, too. The network alone, without a frame, is timed by `stpl_rt_cuda_pipeline BUNDLE`.
 """
 
 from __future__ import annotations
@@ -35,13 +38,21 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from record import write_result
-from runtime_networks import random_bundle, random_checkpoint, read_size, size_name, street
+from runtime_networks import (
+    carried_checkpoint,
+    carried_name,
+    random_bundle,
+    random_checkpoint,
+    read_size,
+    size_name,
+    street,
+)
 from torch import Tensor
 from turns import measured_in_turns, ratio
 
 import stpl_rt
 from stpl.models.protocol import aligns_corners
-from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 
 MODELS = ("segformer-b1", "pidnet-s")
 SIZES = ((2048, 1024), (1024, 512))
@@ -86,7 +97,7 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def segmenter(self, schedule: str, *, stays: bool, scene_cuts: bool = False) -> stpl_rt.Segmenter:
-        """Ours; ``stays``: labels are left on the GPU. Looking for scene cuts makes a propagated frame wait half-way."""
+        """Ours; ``stays``: labels are left on the GPU. Looking for scene cuts makes propagated frames wait half-way."""
         gpu = self.device.type == "cuda"
         if gpu and "tensorrt" not in stpl_rt.engines():
             raise MissingError("stpl_rt was built without TensorRT")
@@ -103,15 +114,19 @@ class Bench:
 
 def prepared(model: str, size: tuple[int, int], args: argparse.Namespace) -> tuple[Checkpoint, stpl_rt.Bundle]:
     """The carried network and bundle where they lie in the folder of ``--bundles``, else made here."""
-    folder = args.bundles / f"{model}-{size_name(size)}-{args.precision}"
-    if (folder / "bundle" / "manifest.json").is_file() and (folder / FILE_NAME).is_file():
-        return load_checkpoint(folder / FILE_NAME), stpl_rt.Bundle.open(folder / "bundle")
+    folder = args.bundles / carried_name(model, size, args.precision)
+    if is_carried(folder):
+        return carried_checkpoint(folder), stpl_rt.Bundle.open(folder / "bundle")
     return random_checkpoint(model, size), random_bundle(model, size, precision=args.precision)
+
+
+def is_carried(folder: Path) -> bool:
+    return (folder / "bundle" / "manifest.json").is_file()
 
 
 def export(model: str, size: tuple[int, int], args: argparse.Namespace) -> Path:
     """Leaves them there, whole or not at all."""
-    folder: Path = args.bundles / f"{model}-{size_name(size)}-{args.precision}"
+    folder: Path = args.bundles / carried_name(model, size, args.precision)
     if (folder / FILE_NAME).is_file():
         return folder
     exported = random_bundle(model, size, precision=args.precision).segment.file.parent
@@ -329,11 +344,7 @@ def measure(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
     shares = agreement(candidates, bench, missing)
     row: dict[str, Any] = {"missing": missing}
     turns = {name: resident_turn(segment, bench, args.frames) for name, segment in candidates.items()}
-    runs = {
-        name: partial(map, over_host(segment, bench))
-        for name, segment in candidates.items()
-        if name in USERS
-    }
+    runs = {name: partial(map, over_host(segment, bench)) for name, segment in candidates.items() if name in USERS}
     if "push" in candidates:
         runs = {"push": bench.segmenter("every", stays=False).stream, **runs}
         row["enqueue_us"] = enqueue_us(candidates["push"], bench)
@@ -371,6 +382,8 @@ def main() -> None:
     rows: dict[str, Any] = {}
     results = {"settings": settings, "torch": torch.__version__, "gpu": gpu_name, "rows": rows}
     for size, model in itertools.product(args.sizes, args.models):
+        if args.carried and not is_carried(args.bundles / carried_name(model, size, args.precision)):
+            continue
         name = f"{model} {size_name(size)}"
         try:
             # Not the default stream: the others' work is ordered there by each library in its own way.
@@ -381,6 +394,8 @@ def main() -> None:
             rows[name] = {"failed": f"{type(why).__name__}: {why}"}
         say(name, rows[name])
         out = write_result("gpu_pipelines", results, args.json)
+    if not rows:
+        raise SystemExit(f"expected a bundle of these models and sizes in {args.bundles}, found none")
     print(out)
     if all("failed" in row for row in rows.values()):
         raise SystemExit(1)
@@ -404,6 +419,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=40, help="of a turn")
     parser.add_argument("--seconds", type=float, default=0.2, help="of one pipeline's turns in one round")
     parser.add_argument("--bundles", type=Path, default=BUNDLES, help="folder of carried networks (%(default)s)")
+    parser.add_argument("--carried", action="store_true", help="leave out what is not there")
     parser.add_argument("--export-only", action="store_true", help="make those and measure nothing")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: benchmarks/results/)")
     return parser.parse_args()

@@ -2,7 +2,7 @@
 
 They take and give fp16 where the networks' ends are fp16, which those that the runtime builds itself do not.
 
-Run: python benchmarks/gpu_plans.py BUNDLE...
+Run: python benchmarks/gpu_plans.py BUNDLE... [--json FILE]
 """
 
 from __future__ import annotations
@@ -35,9 +35,23 @@ def facts_of(bundle: Path, library: Any) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    parser.add_argument("--json", type=Path, default=None, help="where to write (default: standard output)")
     arguments = parser.parse_args()
     library = load_tensorrt()
-    print(json.dumps({str(bundle): facts_of(bundle, library) for bundle in arguments.bundles}, indent=1))
+    found = {}
+    for bundle in arguments.bundles:
+        found[str(bundle)] = facts_of(bundle, library)
+        if arguments.json is not None:  # after each: one that breaks TensorRT leaves those before it
+            write(found, arguments.json)
+    if arguments.json is None:
+        print(json.dumps(found, indent=1))
+
+
+def write(found: dict[str, Any], file: Path) -> None:
+    """Whole or not at all."""
+    fresh = file.with_suffix(".tmp")
+    fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    fresh.replace(file)
 
 
 if __name__ == "__main__":

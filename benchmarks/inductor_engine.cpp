@@ -52,13 +52,20 @@ struct Package {
   }
 };
 
-// PyTorch's exceptions as ours, without their stack.
+// PyTorch's exceptions as ours, without their stack; what fails while a package runs is no c10::Error.
 template <class Call>
 auto said_by_torch(const Package& package, Call call) {
+  const auto ours = [&](const char* text) {
+    return Error(ErrorCode::engine, package.file.string() + ": " + text);
+  };
   try {
     return call();
+  } catch (const Error&) {
+    throw;
   } catch (const c10::Error& error) {
-    throw Error(ErrorCode::engine, package.file.string() + ": " + error.what_without_backtrace());
+    throw ours(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    throw ours(error.what());
   }
 }
 

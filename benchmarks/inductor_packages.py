@@ -3,9 +3,10 @@
     python benchmarks/inductor_packages.py FOLDER...              for the GPU that is here, fp16
     python benchmarks/inductor_packages.py --device cpu --precision f32 FOLDER
 
-FOLDER: one of those that `gpu_pipelines.py --export-only` leaves, with a checkpoint and its bundle. The package lies in
-the bundle then, beside the network's file, where `stpl_rt_inductor_pipeline BUNDLE` finds it. The JSON says what
-compiling took, and how far the package's logits are from the model's, as a share of the largest.
+FOLDER: one of those that `gpu_pipelines.py --export-only` leaves, with a bundle. Its checkpoint need not be carried:
+without one the network has random weights made here. The package lies in the bundle then, beside the network's file,
+where `stpl_rt_inductor_pipeline BUNDLE` finds it. The JSON says what compiling took, and how far the package's logits
+are from the model's, as a share of the largest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "python"))  # after the stage of a check, if any
 
-from stpl.train.checkpoint import FILE_NAME, load_checkpoint
+from runtime_networks import carried_checkpoint
 
 TYPES = {"f32": torch.float32, "f16": torch.float16}
 MOST_ERROR = {"f32": 1e-3, "f16": 5e-2}
@@ -43,8 +44,8 @@ class Dense(nn.Module):
 
 @torch.no_grad()
 def compile_package(folder: Path, device: str, precision: str) -> dict[str, Any]:
-    """Leaves the package of a folder's network, whole or not at all; raises ValueError where it computes another thing."""
-    checkpoint = load_checkpoint(folder / FILE_NAME)
+    """Leaves the package of a folder's network, whole or not at all; ValueError where it computes another thing."""
+    checkpoint = carried_checkpoint(folder)
     model = Dense(checkpoint.build()).eval().to(device, TYPES[precision])
     generator = torch.Generator().manual_seed(0)
     sides = (1, 3, checkpoint.input.height, checkpoint.input.width)

@@ -16,11 +16,10 @@ import torch
 import stpl_rt
 from stpl.data.classes import ClassSet
 from stpl.data.dataset import Image
-from stpl.data.specs import open_dataset
-from stpl.export import export_bundle
-from stpl.export.lowering import Lowering
 from stpl.models.registry import architecture, build_model
-from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint
+from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, load_checkpoint
+
+# What exports and draws is imported where it is used: a machine that bundles were carried to need not have it.
 
 FOLDER = Path(__file__).resolve().parent.parent / "runs" / "bench" / "networks"
 ARCHITECTURES = ("compact", "segformer-b0", "pidnet-s")
@@ -41,8 +40,27 @@ def random_checkpoint(arch: str, size: tuple[int, int], classes: int = CLASSES) 
     return Checkpoint(arch, ClassSet(tuple(f"class {i}" for i in range(classes)), colors), config, weights)
 
 
+def carried_name(arch: str, size: tuple[int, int], precision: str) -> str:
+    """Of the folder of a bundle that is carried to another machine; it depends on no library's version."""
+    return f"{arch}-{size_name(size)}-{precision}"
+
+
+def carried_checkpoint(folder: Path) -> Checkpoint:
+    """The network of such a folder. Where its checkpoint was left behind, one that costs as much: the name says which.
+
+    Another version of PyTorch may draw other weights from seed 0 than the bundle has.
+    """
+    if (folder / FILE_NAME).is_file():
+        return load_checkpoint(folder / FILE_NAME)
+    arch, size, _ = folder.name.rsplit("-", 2)
+    return random_checkpoint(arch, read_size(size))
+
+
 def random_bundle(arch: str, size: tuple[int, int], classes: int = CLASSES, precision: str = "f32") -> stpl_rt.Bundle:
     """Its bundle, exported where it does not lie under runs/bench/networks yet; of ``f16`` every layer is lowered."""
+    from stpl.export import export_bundle
+    from stpl.export.lowering import Lowering
+
     checkpoint = random_checkpoint(arch, size, classes)
     stored = "" if precision == "f32" else f"-{precision}"
     folder = FOLDER / f"{arch}-{classes}-{size[0]}x{size[1]}{stored}-{checkpoint.digest}"
@@ -55,6 +73,8 @@ def random_bundle(arch: str, size: tuple[int, int], classes: int = CLASSES, prec
 
 def trained_bundle(path: Path, size: tuple[int, int]) -> stpl_rt.Bundle:
     """The bundle of a checkpoint of ours at another input size, exported where it does not lie there yet."""
+    from stpl.export import export_bundle
+
     checkpoint = load_checkpoint(path)
     width, height = size
     folder = FOLDER / f"{checkpoint.arch}-trained-{size_name(size)}-{checkpoint.digest}"
@@ -66,6 +86,8 @@ def trained_bundle(path: Path, size: tuple[int, int]) -> stpl_rt.Bundle:
 @lru_cache(maxsize=4)
 def street(size: tuple[int, int], frames: int) -> list[Image]:
     """Consecutive frames of a generated street at 30 frames/s, (width, height) pixels each."""
+    from stpl.data.specs import open_dataset
+
     width, height = size
     spec = f"synthstreet:?domain=day&seed=7&sequences=1&frames={frames}&fps=30&size={height}x{width}"
     data = open_dataset(spec)

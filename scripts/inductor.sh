@@ -19,5 +19,5 @@ cmake -S . -B "$build" -DSTPL_RT_INDUCTOR=ON -DSTPL_RT_TESTS=ON -DSTPL_RT_PYTHON
   "-DPython_EXECUTABLE=$python" >"$build/configure.log" 2>&1 || { cat "$build/configure.log" >&2; exit 1; }
 cmake --build "$build" --parallel "${JOBS:-2}" --target stpl_rt_inductor_tests stpl_rt_emulated_inductor_pipeline
 STPL_INDUCTOR_BUNDLE="$folder/bundle" "$build/tests/cpp/cuda/stpl_rt_inductor_tests"
-"$build/tests/cpp/cuda/stpl_rt_emulated_inductor_pipeline" "$folder/bundle" f32 8 >"$build/pipeline.json"
+"$build/tests/cpp/cuda/stpl_rt_emulated_inductor_pipeline" "$folder/bundle" f32 8 --json "$build/pipeline.json"
 grep -q '"fixed:5, host to host"' "$build/pipeline.json"

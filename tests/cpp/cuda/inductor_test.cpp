@@ -69,5 +69,24 @@ TEST_F(Inductor, NamesThePackageThatIsNotThereOrCannotBeRead) {
   EXPECT_TRUE(broken.find("segment.f32.pt2: ") != std::string::npos) << broken;
 }
 
+// What a package throws while it runs is none of the exceptions that PyTorch's own library has.
+TEST_F(Inductor, NamesThePackageThatFailsWhileItRuns) {
+  ASSERT_EQ(setenv("AOTI_RUNTIME_CHECK_INPUTS", "1", 1), 0);
+  const std::string failed = refusal([](const fs::path& package) {
+    const fs::path file = package.parent_path() / "manifest.json";
+    nlohmann::json manifest = nlohmann::json::parse(read_text(file));
+    auto& network = manifest["networks"]["segment"];
+    for (auto* sides : {&manifest["input"], &manifest["logits"]}) {
+      (*sides)["width"] = 2 * (*sides)["width"].get<int>();
+    }
+    for (auto* tensor : {&network["inputs"][0], &network["outputs"][0]}) {
+      (*tensor)["shape"][3] = 2 * (*tensor)["shape"][3].get<int>();
+    }
+    write_text(file, manifest.dump());
+  });
+  unsetenv("AOTI_RUNTIME_CHECK_INPUTS");
+  EXPECT_TRUE(failed.find("segment.f32.pt2: ") != std::string::npos) << failed;
+}
+
 }  // namespace
 }  // namespace stpl_rt::test

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 STEPS = [
-    *("gpu", "wheels", "build", "kernels", "pipeline", "tests", "limits", "module", "rtx plan", "tensorrt engine"),
-    *("python tests", "python plans", "pipeline of networks", "pipeline of inductor"),
-    *("pipelines of users", "training step"),
+    *("gpu", "wheels", "build", "kernels", "pipeline", "limits", "rtx plan", "tensorrt engine", "python plans"),
+    *("pipeline of networks", "pipeline of inductor", "training step", "pipelines of users"),
+    *("tests", "python tests", "bars"),
 ]
 
 
@@ -145,6 +145,10 @@ def test_pytorch_s_engine_is_measured_where_tensorrt_was_not(
     given = given_to(check, monkeypatch, "--bundles", str(tmp_path))
     with pytest.raises(check.SkippedError, match="TensorRT's engine was measured"):
         check.pipeline_of_inductor(given, {"status": "done"})
+    with pytest.raises(check.SkippedError, match="stpl_rt_inductor_pipeline was not built"):
+        check.pipeline_of_inductor(given, {"status": "skipped"})
+    program = check.BUILD / check.INDUCTOR_PIPELINE
+    program.touch(0o755)
     with pytest.raises(check.SkippedError, match="expected bundles in"):
         check.pipeline_of_inductor(given, {"status": "skipped"})
     for name, width in (("pidnet-s-a-f16", 512), ("pidnet-s-b-f16", 1024), ("segformer-b1-b-f16", 1024)):
@@ -152,6 +156,25 @@ def test_pytorch_s_engine_is_measured_where_tensorrt_was_not(
         manifest = {"input": {"width": width, "height": width // 2}}
         (tmp_path / name / "bundle" / "manifest.json").write_text(json.dumps(manifest))
     assert check.first_bundle(given).parent.name == "segformer-b1-b-f16"
+    # What the packages took stays where the program fails.
+    asked = []
+
+    def measured(command: list[Any], out: Path, limit: float, **environment: str) -> dict[str, Any]:
+        asked.append([str(word) for word in command])
+        if command[0] == program:
+            raise check.FailedError("exit status 1", {"1024x512": {"network alone": {"p50_us": 9}}})
+        assert "CUDA_HOME" in environment
+        return {"seconds_to_compile": 3}
+
+    monkeypatch.setattr(check, "measured", measured)
+    monkeypatch.setattr(check, "unusable", lambda modules, where: {})
+    monkeypatch.setattr(check, "stage_of_most", lambda: tmp_path)
+    monkeypatch.setattr(check, "for_inductor", lambda: {"CUDA_HOME": "/of/a/test"})
+    with pytest.raises(check.FailedError, match=r"^segformer-b1-b-f16: exit status 1$") as caught:
+        check.pipeline_of_inductor(given, {"status": "skipped"})
+    rows = {"1024x512": {"network alone": {"p50_us": 9}}, "failed": "exit status 1"}
+    assert caught.value.results == {"packages": {"seconds_to_compile": 3}, "segformer-b1-b-f16": rows}
+    assert asked[1] == [str(program), str(tmp_path / "segformer-b1-b-f16" / "bundle"), "f16", "20"]
 
 
 def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(
@@ -174,6 +197,7 @@ def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(
 
     monkeypatch.setattr(check, "measured", measured)
     monkeypatch.setattr(check, "can_import", lambda name, where: True)
+    monkeypatch.setattr(check, "unusable", lambda modules, where: {})
     given = given_to(check, monkeypatch, "--wheels", str(tmp_path / "carried"))
     names = {f"{network} {precision}" for network, precision in check.PLANS}
     assert check.rtx_plan(given).keys() == {"torch", *names}
@@ -184,8 +208,8 @@ def test_a_plan_that_breaks_its_process_fails_the_step_and_leaves_the_others(
     assert caught.value.results.keys() == {"torch", *names}
     broken_facts = caught.value.results[broken]
     assert broken_facts["failed"] == "exit status -11" and "capability unset" in broken_facts
-    monkeypatch.setattr(check, "can_import", lambda name, where: name != "transformers")
-    with pytest.raises(check.SkippedError, match="did not find transformers"):
+    monkeypatch.setattr(check, "unusable", lambda modules, where: {"transformers": "not installed"})
+    with pytest.raises(check.SkippedError, match=r"cannot import transformers \(not installed\)"):
         check.rtx_plan(given)
 
 
@@ -199,11 +223,12 @@ def test_plans_for_the_runtime_have_fp16_ends(root: Path, tmp_path: Path) -> Non
     lowering = Lowering("fp16", [(frame, None)], max_loss=1.0)
     source = load_checkpoint(root / "models" / "street-day")
     bundle = export_bundle(source, tmp_path / "half", [frame], size=(64, 96), lowering=lowering).bundle
-    command = [sys.executable, str(root / "benchmarks" / "gpu_plans.py"), str(bundle)]
+    out = tmp_path / "plans.json"
+    command = [sys.executable, str(root / "benchmarks" / "gpu_plans.py"), str(bundle), "--json", str(out)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    (facts,) = json.loads(done.stdout)[str(bundle)].values()
+    (facts,) = json.loads(out.read_text())[str(bundle)].values()
     assert facts["built"] and set(facts["tensors"].values()) == {"float16"}
     assert list((tmp_path / "cache" / "stpl" / "plans").rglob(facts["file"]))
 
@@ -359,8 +384,8 @@ def test_python_tests_run_with_what_is_staged_and_carried(
     assert (found["passed"], found["failed"], found["reasons_of_skips"]) == (1, 2, skips)
     assert "assert staged_of_a_test is None" in found["failures"]["tests.test_some.test_fails"]
     assert any("No module named 'of_nowhere'" in end for end in found["failures"].values())
-    monkeypatch.setattr(check, "can_import", lambda name, where: name != "pytest")
-    with pytest.raises(check.SkippedError, match="did not find pytest"):
+    monkeypatch.setattr(check, "unusable", lambda modules, where: {"pytest": "not installed"})
+    with pytest.raises(check.SkippedError, match="cannot import pytest"):
         check.python_tests(given)
 
 
@@ -504,3 +529,177 @@ def test_the_package_is_staged_with_the_module_of_the_build(
     assert check.importing(stage, None)["PYTHONPATH"].split(":")[0] == str(stage)
     with pytest.raises(check.SkippedError, match="nanobind"):
         check.stage_package(build / "tests")
+
+
+def test_steps_by_name_bring_what_they_need(check: ModuleType) -> None:
+    assert list(check.chosen([])) == STEPS[1:]
+    assert list(check.chosen(["limits", "bars"])) == ["wheels", "limits", "bars"]
+    assert list(check.chosen(["training step", "kernels"])) == ["wheels", "build", "kernels", "training step"]
+
+
+def test_a_second_call_repeats_nothing_and_adds_to_the_report(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine where what the first one built is still there, though its report is not."""
+    files, _ = left_by_an_earlier_run(check.BUILD)
+    (check.BUILD / "bench" / "stpl_rt_cuda_pipeline").touch(0o755)
+    (check.BUILD / "stpl_rt_inductor_pipeline").touch(0o755)
+    write_wheel(tmp_path / "carried", "of_a_test")
+    monkeypatch.setattr(check, "the_gpu", lambda: {"name": "of a test", "compute_cap": "9.0"})
+    monkeypatch.setattr(check, "configure", lambda *_: pytest.fail("configured again"))
+    monkeypatch.setattr(check, "kernels", lambda: {"rows": 1})
+    monkeypatch.setattr(check, "limits", lambda: {"tflops": 2})
+    first = {"wheels": {"status": "done"}, "pipeline": {"status": "failed", "results": {"rows": 0}}}
+    check.save({"steps": first}, check.BUILD)
+    command = ["gpu_check.py", str(tmp_path / "out"), "--wheels", str(tmp_path / "carried"), "--steps"]
+    monkeypatch.setattr(sys, "argv", [*command, "kernels"])
+    assert check.main() == 0 and all(file.is_file() for file in files)
+    steps = json.loads((tmp_path / "out" / "gpu_check.json").read_text())["steps"]
+    assert set(steps) == {"gpu", "wheels", "build", "kernels", "pipeline"}
+    assert steps["pipeline"] == {**first["pipeline"], "of_an_earlier_call": True}
+    assert steps["kernels"]["results"] == {"rows": 1} and "of_an_earlier_call" not in steps["wheels"]
+    assert check.BENCHES[0] in steps["build"]["results"]["reused"]
+    # Nor are wheels unpacked again.
+    monkeypatch.setattr(check, "unpacked", lambda _: pytest.fail("unpacked again"))
+    monkeypatch.setattr(sys, "argv", [*command, "limits"])
+    assert check.main() == 0
+    steps = json.loads((tmp_path / "out" / "gpu_check.json").read_text())["steps"]
+    assert steps["wheels"]["results"]["wheels"] == ["of_a_test-1-py3-none-any.whl"]
+    assert steps["kernels"] == {**steps["kernels"], "results": {"rows": 1}, "of_an_earlier_call": True}
+
+
+def test_an_optional_part_that_cannot_be_configured_leaves_the_others(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = given_to(check, monkeypatch)
+    given.gpu = {"compute_cap": "9.0"}
+    tried: list[dict[str, str]] = []
+    made: list[str] = []
+
+    def configure(folder: Path, options: dict[str, str], given: Any) -> None:
+        tried.append(options)
+        if options["STPL_RT_INDUCTOR"] == "ON":
+            raise check.FailedError("PyTorch's library is not there")
+
+    monkeypatch.setattr(check, "configure", configure)
+    monkeypatch.setattr(check, "make", lambda folder, targets, limit, given: made.extend(targets))
+    monkeypatch.setattr(check, "find_nvcc", lambda: "nvcc")
+    facts = check.build(given)
+    assert facts["left_out"] == {"STPL_RT_INDUCTOR": "PyTorch's library is not there"}
+    kept = {"STPL_RT_PYTHON": "ON", "STPL_RT_INDUCTOR": "OFF", "STPL_RT_TESTS": "ON"}
+    assert tried[-1].items() >= kept.items() and facts.items() >= kept.items()
+    assert made == [*check.BENCHES, check.MODULE]
+
+
+def test_the_cpp_tests_are_built_by_their_own_step(check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(check, "make", lambda folder, targets, limit, given: made.extend(targets))
+    monkeypatch.setattr(check, "tested", lambda program, folder, label: {"passed": 1, "of": 1})
+    monkeypatch.setattr(check, "built", lambda name, folder: folder / name)
+    given = given_to(check, monkeypatch)
+    monkeypatch.setattr(check.Given, "why_no_tests", lambda given: "")
+    with pytest.raises(check.SkippedError, match="not configured with tests"):
+        check.gpu_tests(given)
+    (check.BUILD / "CMakeCache.txt").write_text("STPL_RT_TESTS:BOOL=ON\n")
+    assert check.gpu_tests(given) == {"passed": 1, "of": 1} and made == [check.TESTS]
+    (check.BUILD / check.TESTS).touch(0o755)
+    check.gpu_tests(given_to(check, monkeypatch, "--steps", "tests"))
+    assert made == [check.TESTS]
+
+
+def test_a_package_that_lacks_what_it_wants_is_said(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_of_a_test.py").write_text("print('said while it is imported')\nimport core_of_nowhere")
+    environment = {"PYTHONPATH": str(tmp_path)}
+    check.needs("json", **environment)
+    with pytest.raises(check.SkippedError, match=r"cannot import of_nowhere \(not installed\)$"):
+        check.needs("json", "of_nowhere", "broken_of_a_test", **environment)
+    with pytest.raises(check.SkippedError, match=r"broken_of_a_test \(.*No module named 'core_of_nowhere'\)$"):
+        check.needs("json", "broken_of_a_test", **environment)
+
+
+def test_a_machine_without_git_has_a_commit_all_the_same(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("STPL_COMMIT", raising=False)
+    assert check.commit() == "unknown"
+    monkeypatch.setenv("STPL_COMMIT", "abc1234")
+    assert check.commit() == "abc1234"
+
+
+def test_without_the_json_header_the_build_fails_at_once(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "HEADERS", (tmp_path / "include",))
+    monkeypatch.setattr(check, "can_import", lambda name, where: False)
+    monkeypatch.setattr(check, "configure", lambda *_: pytest.fail("configured"))
+    with pytest.raises(check.FailedError, match=r"expected nlohmann/json\.hpp .*found it nowhere"):
+        check.build(given_to(check, monkeypatch, "--wheels", str(tmp_path)))
+    (tmp_path / "include" / "nlohmann").mkdir(parents=True)
+    (tmp_path / "include" / "nlohmann" / "json.hpp").touch()
+    assert given_to(check, monkeypatch).has_json()
+
+
+def write_program(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_pytorch_s_compiler_finds_the_toolkit_and_the_driver(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver brings libcuda.so.1 alone, and the nvcc on the path may be a script."""
+    programs, toolkit = tmp_path / "bin", tmp_path / "toolkit"
+    write_program(programs, "nvcc", f"echo '#$ _SPACE_= ' >&2; echo '#$ TOP={toolkit}' >&2")
+    write_program(programs, "c++", "[[ -e $LINKS ]]")
+    driver = tmp_path / "libcuda.so.1"
+    other = f"echo '\tlibcuda.so.1 (libc6) => {tmp_path}/lib32/libcuda.so.1'"
+    write_program(programs, "ldconfig", f"{other}; echo '\tlibcuda.so.1 (libc6,x86-64) => {driver}'")
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    monkeypatch.setenv("LINKS", str(tmp_path / "no"))
+    monkeypatch.setenv("LIBRARY_PATH", "/of/others")
+    monkeypatch.setattr(check, "DRIVERS", (tmp_path / "container",))
+    assert check.for_inductor() == {"CUDA_HOME": str(toolkit)}
+    (tmp_path / "lib32").mkdir()
+    for file in (driver, tmp_path / "lib32" / "libcuda.so.1"):
+        file.touch()
+    lib = check.BUILD / "lib"
+    expected = {"CUDA_HOME": str(toolkit), "LIBRARY_PATH": f"{lib}:/of/others"}
+    assert check.for_inductor() == expected and (lib / "libcuda.so").resolve() == driver
+    # Where the loader does not know it, as in containers; and none where the linker has one.
+    write_program(programs, "ldconfig", "exit 1")
+    (tmp_path / "container").mkdir()
+    (tmp_path / "container" / "libcuda.so.1").touch()
+    assert check.for_inductor() == expected
+    assert (lib / "libcuda.so").resolve() == tmp_path / "container" / "libcuda.so.1"
+    monkeypatch.setenv("LINKS", str(driver))
+    assert check.for_inductor() == {"CUDA_HOME": str(toolkit)}
+
+
+def test_users_pipelines_run_the_largest_row_unless_others_are_asked_for(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ["--rounds", "3", "--frames", "20"]
+    given = given_to(check, monkeypatch, "--bundles", str(tmp_path))
+    assert check.rows_of_users(given, True) == ["--models", "segformer-b1", "--sizes", "2048x1024", *few]
+    with pytest.raises(check.SkippedError, match="expected OpenVINO, to export bundles, or bundles in"):
+        check.rows_of_users(given, False)
+    (tmp_path / "pidnet-s-512x256-f16" / "bundle").mkdir(parents=True)
+    manifest = {"input": {"width": 512, "height": 256}}
+    (tmp_path / "pidnet-s-512x256-f16" / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    assert check.rows_of_users(given, False) == ["--models", "pidnet-s", "--sizes", "512x256", *few, "--carried"]
+    given = given_to(check, monkeypatch, "--bundles", str(tmp_path), "--models", "a", "b", "--sizes", "8x4")
+    assert check.rows_of_users(given, False) == ["--models", "a", "b", "--sizes", "8x4", "--carried"]
+
+
+def test_programs_write_their_rows_to_a_file(check: ModuleType, tmp_path: Path) -> None:
+    """Beside whatever they say; of one that ends half-way, those until then."""
+    out = tmp_path / "rows.json"
+    program = ["bash", "-c", 'echo a warning; echo "{\\"row\\": 1}" >"$2"; exit $0']
+    assert check.measured([program[0], program[1], program[2], "0"], out, 20) == {"row": 1}
+    with pytest.raises(check.FailedError) as caught:
+        check.measured([program[0], program[1], program[2], "3"], out, 20)
+    assert caught.value.results == {"row": 1}

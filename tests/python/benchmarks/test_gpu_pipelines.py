@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 
 import stpl_rt
 
+WANTED_BY_EXPORTS = ("onnx", "onnxscript", "ml_dtypes", "rich", "openvino", "av", "kornia")
 TINY = ["--models", "compact", "--sizes", "96x64", "--rounds", "2", "--frames", "2", "--seconds", "0.01"]
 
 
@@ -69,6 +72,42 @@ def test_what_is_exported_elsewhere_is_measured(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(gpu_pipelines, "random_bundle", none)
     results = measured(monkeypatch, tmp_path / "out.json", "--device", "cpu", *options)
     assert results["rows"]["compact 96x64"]["resident"]["PyTorch"]["agreement"] > 0.97
+
+
+def test_a_checkpoint_need_not_be_carried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folder's name says what network it is; rows that are not carried may be left out."""
+    carried = tmp_path / "elsewhere"
+    options = ["--bundles", str(carried), "--precision", "f32"]
+    monkeypatch.setattr(sys, "argv", ["gpu_pipelines.py", *TINY, "--export-only", *options])
+    gpu_pipelines.main()
+    folder = carried / runtime_networks.carried_name("compact", (96, 64), "f32")
+    expected = runtime_networks.carried_checkpoint(folder)
+    (folder / gpu_pipelines.FILE_NAME).unlink()
+    found = runtime_networks.carried_checkpoint(folder)
+    assert (found.arch, found.input, found.digest) == (expected.arch, expected.input, expected.digest)
+    of_two_words = runtime_networks.carried_checkpoint(tmp_path / "pidnet-s-128x64-f16")
+    assert (of_two_words.arch, of_two_words.input.width, of_two_words.input.height) == ("pidnet-s", 128, 64)
+
+    def none(*_: object, **__: object) -> Any:
+        raise AssertionError("nothing is to be exported here")
+
+    monkeypatch.setattr(gpu_pipelines, "random_bundle", none)
+    options += ["--device", "cpu", "--carried"]
+    results = measured(monkeypatch, tmp_path / "out.json", *options, "--sizes", "96x64", "64x64")
+    assert list(results["rows"]) == ["compact 96x64"]
+    assert results["rows"]["compact 96x64"]["resident"]["PyTorch"]["agreement"] > 0.97
+    with pytest.raises(SystemExit, match="expected a bundle of these models and sizes"):
+        measured(monkeypatch, tmp_path / "out.json", *options, "--sizes", "64x64")
+
+
+@pytest.mark.parametrize("script", ["inductor_packages", "gpu_pipelines"])
+def test_what_is_carried_wants_nothing_that_only_exports_want(script: str) -> None:
+    """Where bundles were carried to, less is installed than where they are made."""
+    code = f"import sys\nfor name in {WANTED_BY_EXPORTS!r}: sys.modules[name] = None\nimport {script}"
+    folder = Path(gpu_pipelines.__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_one_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
