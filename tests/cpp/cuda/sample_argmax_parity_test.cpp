@@ -266,6 +266,40 @@ TEST_F(SampleArgmaxOnDevice, SomeLogitsThatAreNotFiniteDoAsOnTheCpu) {
   }
 }
 
+// What is displaced is read by one kernel if there are 17 to 20 classes and two columns, else by another.
+TEST_F(SampleArgmaxOnDevice, DisplacedReadsOfNarrowGridsAndOfAllCounts) {
+  for (const int classes : {16, 17, 18, 19, 20, 21}) {
+    for (const int width : {1, 2, 9}) {
+      for (const int flow_width : {1, 2, 7}) {
+        const Case c{classes, width, 6, 31, 22};
+        const std::vector<float> logits = c.logits<float>();
+        const FlowField flow = reference::random_flow(flow_width, 5, 3, 2.F);
+        Image<float> validity(flow_width, 5);
+        validity.fill(0.75F);
+        ThreadPool pool(1);
+        stpl_rt::PackedLogits reference_logits;
+        reference_logits.assign({logits.data(), classes, c.width, c.height}, pool);
+        Image<std::uint8_t> labels(31, 22), confidence(31, 22);
+        stpl_rt::sample_argmax(reference_logits, c.geometry(), flow, validity.cview(), labels.view(),
+                               confidence.view(), pool);
+        const DeviceBuffer<float> planes = to_device(logits);
+        DeviceBuffer<float> memory;
+        memory.reserve(packed_size(classes, c.width, c.height));
+        const auto packed = pack_logits(PlanarLogits<float>{planes.data(), classes, c.width, c.height},
+                                        memory.data(), kStream);
+        const DeviceFlow device_flow = to_device(flow);
+        const DeviceImage<float> device_validity = to_device(validity.cview());
+        Maps found(c.output()), unsure(c.output());
+        sample_argmax(packed, c.geometry(), device_flow.cplanes(), device_validity.cview(),
+                      found.label_view(), found.confidence_view(), kStream);
+        expect_same(c, labels, confidence, found);
+        sample_argmax(packed, c.geometry(), device_flow.cplanes(), {}, unsure.label_view(), {}, kStream);
+        EXPECT_EQ(count_differing(labels.cview(), to_host(unsure.labels.cview()).cview(), 0), 0) << c;
+      }
+    }
+  }
+}
+
 // Of every geometry all of the output is written, each pixel once, from where the CPU reads it.
 TEST_F(SampleArgmaxOnDevice, AnyGeometryReadsAsOnTheCpu) {
   std::uint32_t seed = 12345;
