@@ -1,5 +1,5 @@
 // Displaced reads: every output pixel reads its own place in the key frame's packed logits, four classes at a
-// time.
+// time, unless the labels of the four pixels there tell all that is asked.
 #include <cstdint>
 
 #include "core/cuda/launch.h"
@@ -25,20 +25,27 @@ template <class T>
 struct Pack {
   PlanarLogits<T> logits;
   Quad<T>* out;
+  std::uint8_t* labels;
 
   STPL_RT_KERNEL void operator()(int x, int y) const {
     const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(logits.width) * logits.height;
     const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(y) * logits.width + x;
     const int quads = (logits.classes + 3) / 4;
+    float best = to_float(logits.data[pixel]);
+    int label = 0;
     for (int q = 0; q < quads; ++q) {
       Quad<T> quad;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int c = 4 * q + i;
-        quad.values[i] = logits.data[(c < logits.classes ? c : 0) * area + pixel];
+        const int c = 4 * q + i < logits.classes ? 4 * q + i : 0;
+        quad.values[i] = logits.data[c * area + pixel];
+        const float value = to_float(quad.values[i]);
+        label = value > best ? c : label;
+        best = value > best ? value : best;
       }
       out[pixel * quads + q] = quad;
     }
+    labels[pixel] = static_cast<std::uint8_t>(label);
   }
 };
 
@@ -76,6 +83,7 @@ struct Place {
 template <class T>
 struct Displaced {
   const Quad<T>* logits;
+  const std::uint8_t* labels;       // of the logits' pixels
   int classes, width, right, down;  // the last two: to the neighbouring pixels, in pixels
   AxisMap x, y, to_flow_x, to_flow_y, to_logits_x, to_logits_y;
   TapRange flow_x_range, flow_y_range, logits_x_range, logits_y_range;
@@ -85,6 +93,7 @@ struct Displaced {
   Displaced(const PackedLogits<T>& packed, const Geometry& g, const FlowGeometry& f,
             const ConstFlowPlanes& flow, Size flow_size)
       : logits(reinterpret_cast<const Quad<T>*>(packed.data)),
+        labels(packed.labels()),
         classes(packed.classes),
         width(packed.width),
         right(packed.width > 1 ? 1 : 0),
@@ -128,6 +137,18 @@ struct Displaced {
     return place;
   }
 
+  // The label that the four pixels of a read have in common, or a negative number. Where there is one, that
+  // class is the largest of any read between them, and no logit needs to be read: of most pixels of an image.
+  template <bool kUsual>
+  STPL_RT_KERNEL int common_label(const Place& place) const {
+    const std::uint8_t* upper = labels + place.pixel;
+    const std::uint8_t* lower = upper + down;
+    const int next = kUsual ? 1 : right;
+    const int label = upper[0], a = upper[next], b = lower[0],
+              c = lower[next];  // at once: none waits for another
+    return (label == a) & (label == b) & (label == c) ? label : -1;
+  }
+
   // Calls use(c, value) for all classes, in order, and for those that pad the last quad.
   template <int kQuads, class Use>
   STPL_RT_KERNEL void read_classes(const Place& place, Use&& use) const {
@@ -166,6 +187,13 @@ struct SampleDisplaced {
 
   STPL_RT_KERNEL void operator()(int x, int y) const {
     const Place place = source.template place<kUsual>(x, y);
+    std::uint8_t& to = labels.row(y)[x];
+    if constexpr (!kConfidence) {
+      if (const int common = source.template common_label<kUsual>(place); common >= 0) {
+        to = static_cast<std::uint8_t>(common);
+        return;
+      }
+    }
     float best = 0.F;
     int label = 0;
     float values[kUsual ? 4 * kQuads : 1];
@@ -176,7 +204,7 @@ struct SampleDisplaced {
       if constexpr (kUsual) values[c] = value;
     });
     // Rounded otherwise than class 0, which it repeats, a padding class might be the best by a hair.
-    labels.row(y)[x] = static_cast<std::uint8_t>(label < source.classes ? label : 0);
+    to = static_cast<std::uint8_t>(label < source.classes ? label : 0);
     if constexpr (kConfidence) {
       float sum = 0.F;
       const auto add = [&](int c, float value) {
@@ -241,8 +269,10 @@ void sample_displaced(const Displaced<T>& source, const FlowPlane& validity, Ima
 template <class T>
 PackedLogits<T> pack_logits(const PlanarLogits<T>& logits, T* out, StreamHandle stream) {
   check_logits(logits.data, logits.classes, {logits.width, logits.height});
-  for_each_pixel(Pack<T>{logits, reinterpret_cast<Quad<T>*>(out)}, {logits.width, logits.height}, stream);
-  return {out, logits.classes, logits.width, logits.height};
+  const PackedLogits<T> packed = {out, logits.classes, logits.width, logits.height};
+  for_each_pixel(Pack<T>{logits, reinterpret_cast<Quad<T>*>(out), const_cast<std::uint8_t*>(packed.labels())},
+                 {logits.width, logits.height}, stream);
+  return packed;
 }
 
 template <class T>

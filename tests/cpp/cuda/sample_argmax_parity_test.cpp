@@ -125,6 +125,10 @@ class SampleArgmaxParity : public OnDevice<testing::TestWithParam<Case>> {
     sample_argmax(packed, c.geometry(), device_flow.cplanes(), device_validity.cview(), found.label_view(),
                   found.confidence_view(), kStream);
     expect_same(c, labels, confidence, found);
+    Maps unsure(c.output());
+    sample_argmax(packed, c.geometry(), device_flow.cplanes(), {}, unsure.label_view(), {}, kStream);
+    EXPECT_LE(count_differing(labels.cview(), to_host(unsure.labels.cview()).cview(), 0),
+              c.out_width * c.out_height / 10000);
   }
 
   // Logits of T, carried to ones of U.
