@@ -102,6 +102,16 @@ struct SampleStrips {
   }
 };
 
+struct ExactMap {
+  double scale, offset;
+};
+
+// Output pixel → logits.
+ExactMap composed(const AxisMap& to_input, const AxisMap& to_logits) {
+  return {static_cast<double>(to_input.scale) * to_logits.scale,
+          static_cast<double>(to_logits.scale) * to_input.offset + to_logits.offset};
+}
+
 // One axis of an output that is larger than the logits, cut into parts that lie between the same two logits.
 struct PartedAxis {
   AxisMap to_input, to_logits;
@@ -138,8 +148,7 @@ struct PartedAxis {
 
 PartedAxis::PartedAxis(const AxisMap& to_input, const AxisMap& to_logits, int outputs, int logits, int most)
     : to_input(to_input), to_logits(to_logits), logits(logits) {
-  const double scale = static_cast<double>(to_input.scale) * to_logits.scale;
-  const double offset = static_cast<double>(to_logits.scale) * to_input.offset + to_logits.offset;
+  const auto [scale, offset] = composed(to_input, to_logits);
   const int per_logit = std::max(1, static_cast<int>(std::ceil(1 / (scale * most) - 0.02)));
   const double exact_length = 1.0 / per_logit;
   const double exact_end = (outputs - 0.5) * scale + offset;
@@ -153,8 +162,7 @@ PartedAxis::PartedAxis(const AxisMap& to_input, const AxisMap& to_logits, int ou
 
 // Whether an axis is worth it, and its positions are exact enough: PartedAxis::first() may be wrong by one.
 bool can_be_parted(const AxisMap& to_input, const AxisMap& to_logits, int outputs, int logits) {
-  const double scale = static_cast<double>(to_input.scale) * to_logits.scale;
-  const double offset = static_cast<double>(to_logits.scale) * to_input.offset + to_logits.offset;
+  const auto [scale, offset] = composed(to_input, to_logits);
   return logits > 1 && scale > 0 && scale <= 0.51 && outputs + std::abs(offset) / scale < (1 << 20);
 }
 
