@@ -17,14 +17,21 @@ struct LinearTap {
   float weight;
 };
 
+// The taps of an axis of n elements. What many reads share: a kernel is given it.
+struct TapRange {
+  float last;
+  int last_pair;
+  STPL_RT_INLINE explicit TapRange(int n) : last(static_cast<float>(n - 1)), last_pair(n > 1 ? n - 2 : 0) {}
+};
+
 // Clamped to [0, n - 1]. The last element is reached as weight 1 of the last pair, so both reads stay inside.
-STPL_RT_INLINE LinearTap linear_tap(float x, int n) {
-  x = clamp_coordinate(x, 0.F, static_cast<float>(n - 1));
+STPL_RT_INLINE LinearTap linear_tap(float x, const TapRange& range) {
+  x = clamp_coordinate(x, 0.F, range.last);
   int index = static_cast<int>(x);
-  const int last_pair = n > 1 ? n - 2 : 0;
-  index = index < last_pair ? index : last_pair;
+  index = index < range.last_pair ? index : range.last_pair;
   return {index, x - static_cast<float>(index)};
 }
+STPL_RT_INLINE LinearTap linear_tap(float x, int n) { return linear_tap(x, TapRange(n)); }
 
 STPL_RT_INLINE float mix(float a, float b, float weight) { return a * (1.F - weight) + b * weight; }
 

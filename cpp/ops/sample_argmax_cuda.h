@@ -24,7 +24,8 @@ struct PlanarLogits {
 };
 
 // Of every pixel the classes side by side (height, width, 4 * quads), so that a displaced read is a few whole
-// vectors. Those past the last class repeat class 0. `data` is aligned to 4 T.
+// vectors. Those past the last class repeat class 0. `data` is aligned to 4 T. Behind them lies a byte for
+// each pixel: its lowest class of the largest logit.
 template <class T>
 struct PackedLogits {
   const T* data = nullptr;
@@ -32,12 +33,16 @@ struct PackedLogits {
   int width = 0;
   int height = 0;
   [[nodiscard]] STPL_RT_HOST_DEVICE int quads() const { return (classes + 3) / 4; }
+  [[nodiscard]] const std::uint8_t* labels() const {
+    return reinterpret_cast<const std::uint8_t*>(data + std::ptrdiff_t{4} * quads() * width * height);
+  }
 };
 
 // Elements that pack_logits() writes.
 inline std::size_t packed_size(int classes, int width, int height) {
-  return static_cast<std::size_t>((classes + 3) / 4 * 4) * static_cast<std::size_t>(width) *
-         static_cast<std::size_t>(height);
+  const auto pixels = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  return static_cast<std::size_t>((classes + 3) / 4 * 4) * pixels +
+         (pixels + 1) / 2;  // elements of two bytes
 }
 
 // Key frames' logits, packed into `out`, of packed_size().

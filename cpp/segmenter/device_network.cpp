@@ -132,13 +132,12 @@ void DeviceNetwork::carry(std::size_t kept, const Geometry& geometry, const cuda
 void DeviceNetwork::unpack(std::size_t kept, float* out, cuda::StreamHandle stream) const {
   with_type(engine_->output_type(), [&]<class T>(T) {
     const std::size_t pixels = size() / static_cast<std::size_t>(classes_);
-    const std::size_t count = cuda::packed_size(classes_, grid_.width, grid_.height);
-    std::vector<T> values(count);
-    cuda::copy(values.data(), reinterpret_cast<const T*>(kept_[kept].data()), count, stream);
+    const auto logits = packed<T>(kept_[kept], classes_, grid_);
+    const auto padded = static_cast<std::size_t>(4 * logits.quads());
+    std::vector<T> values(pixels * padded);
+    cuda::copy(values.data(), logits.data, values.size(), stream);
     cuda::Stream::wait_for(stream);
-    for (std::size_t i = 0; i < size(); ++i) {
-      out[i] = to_float(values[i % pixels * (count / pixels) + i / pixels]);
-    }
+    for (std::size_t i = 0; i < size(); ++i) out[i] = to_float(values[i % pixels * padded + i / pixels]);
   });
 }
 

@@ -125,6 +125,10 @@ class SampleArgmaxParity : public OnDevice<testing::TestWithParam<Case>> {
     sample_argmax(packed, c.geometry(), device_flow.cplanes(), device_validity.cview(), found.label_view(),
                   found.confidence_view(), kStream);
     expect_same(c, labels, confidence, found);
+    Maps unsure(c.output());
+    sample_argmax(packed, c.geometry(), device_flow.cplanes(), {}, unsure.label_view(), {}, kStream);
+    EXPECT_LE(count_differing(labels.cview(), to_host(unsure.labels.cview()).cview(), 0),
+              c.out_width * c.out_height / 10000);
   }
 
   // Logits of T, carried to ones of U.
@@ -178,6 +182,24 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{7, 41, 25, 90, 200, true, ResizeMode::letterbox, 160, 96},
                     Case{4, 20, 15, 200, 150, false, ResizeMode::stretch, 80, 61}));
 
+// How much larger than the logits the output is decides which kernel reads them, and how it divides them.
+INSTANTIATE_TEST_SUITE_P(
+    Ratios, SampleArgmaxParity,
+    testing::Values(Case{19, 64, 32, 256, 128}, Case{20, 40, 30, 160, 120}, Case{21, 40, 30, 160, 120},
+                    Case{2, 61, 47, 244, 188}, Case{150, 24, 18, 96, 72}, Case{19, 40, 30, 120, 90},
+                    Case{19, 41, 31, 120, 90}, Case{20, 50, 40, 100, 80}, Case{7, 51, 40, 100, 80},
+                    Case{7, 52, 41, 100, 80}, Case{7, 40, 52, 160, 100},  // about 1/2
+                    Case{21, 24, 16, 192, 128}, Case{3, 33, 21, 185, 118}, Case{3, 21, 33, 150, 231},
+                    Case{4, 40, 40, 160, 90}, Case{5, 90, 40, 100, 160}, Case{19, 64, 48, 253, 189, true},
+                    Case{19, 64, 48, 255, 190, true},  // 4, and more than that
+                    Case{19, 33, 17, 97, 49, true}, Case{19, 33, 17, 65, 33, true}, Case{3, 2, 2, 200, 100},
+                    Case{3, 2, 2, 200, 100, true}, Case{3, 2, 3, 3, 7},
+                    Case{18, 40, 24, 400, 100, false, ResizeMode::letterbox, 160, 96},
+                    Case{19, 40, 24, 90, 400, false, ResizeMode::letterbox, 160, 96},
+                    Case{17, 40, 24, 640, 384, true, ResizeMode::letterbox, 161, 97},
+                    Case{19, 40, 24, 600, 23, false, ResizeMode::letterbox, 320, 192},
+                    Case{2, 29, 38, 233, 267, true, ResizeMode::letterbox, 178, 12}));
+
 class SampleArgmaxOnDevice : public OnDevice<testing::Test> {};
 
 TEST_F(SampleArgmaxOnDevice, TheLowestOfEqualClassesWins) {
@@ -221,6 +243,94 @@ TEST_F(SampleArgmaxOnDevice, WhatIsNotANumberStaysInBounds) {
   zeros.fill(0);
   EXPECT_EQ(count_differing(zeros.cview(), to_host(plain.labels.cview()).cview(), 0), 0);
   EXPECT_EQ(count_differing(zeros.cview(), to_host(displaced.labels.cview()).cview(), 0), 0);
+}
+
+// A class whose logits are -inf never wins, and one that is no number wins nothing, whichever kernel reads.
+// 1/4: no output pixel but those at the border lies on a logit, where 0 * inf would be a question.
+TEST_F(SampleArgmaxOnDevice, SomeLogitsThatAreNotFiniteDoAsOnTheCpu) {
+  for (const int classes : {3, 16, 17, 20}) {
+    for (const Size output : {Size{64, 48}, Size{32, 24}, Size{20, 17}}) {
+      const Case c{classes, 16, 12, output.width, output.height};
+      std::vector<float> logits = c.logits<float>();
+      const int area = c.width * c.height;
+      std::fill(logits.begin() + area, logits.begin() + 2 * area, -std::numeric_limits<float>::infinity());
+      std::fill(logits.begin() + 2 * area, logits.begin() + 2 * area + 50, std::nanf(""));
+      std::fill(logits.begin() + 60, logits.begin() + 90, std::nanf(""));
+      std::fill(logits.end() - 30, logits.end(), std::numeric_limits<float>::infinity());
+      ThreadPool pool(1);
+      Image<std::uint8_t> labels(output.width, output.height), confidence(output.width, output.height);
+      stpl_rt::sample_argmax({logits.data(), classes, c.width, c.height}, c.geometry(), labels.view(),
+                             confidence.view(), pool);
+      const DeviceBuffer<float> planes = to_device(logits);
+      Maps found(output);
+      sample_argmax(PlanarLogits<float>{planes.data(), classes, c.width, c.height}, c.geometry(),
+                    found.label_view(), found.confidence_view(), kStream);
+      expect_same(c, labels, confidence, found);
+    }
+  }
+}
+
+// What is displaced is read by one kernel if there are 17 to 20 classes and two columns, else by another.
+TEST_F(SampleArgmaxOnDevice, DisplacedReadsOfNarrowGridsAndOfAllCounts) {
+  for (const int classes : {16, 17, 18, 19, 20, 21}) {
+    for (const int width : {1, 2, 9}) {
+      for (const int flow_width : {1, 2, 7}) {
+        const Case c{classes, width, 6, 31, 22};
+        const std::vector<float> logits = c.logits<float>();
+        const FlowField flow = reference::random_flow(flow_width, 5, 3, 2.F);
+        Image<float> validity(flow_width, 5);
+        validity.fill(0.75F);
+        ThreadPool pool(1);
+        stpl_rt::PackedLogits reference_logits;
+        reference_logits.assign({logits.data(), classes, c.width, c.height}, pool);
+        Image<std::uint8_t> labels(31, 22), confidence(31, 22);
+        stpl_rt::sample_argmax(reference_logits, c.geometry(), flow, validity.cview(), labels.view(),
+                               confidence.view(), pool);
+        const DeviceBuffer<float> planes = to_device(logits);
+        DeviceBuffer<float> memory;
+        memory.reserve(packed_size(classes, c.width, c.height));
+        const auto packed = pack_logits(PlanarLogits<float>{planes.data(), classes, c.width, c.height},
+                                        memory.data(), kStream);
+        const DeviceFlow device_flow = to_device(flow);
+        const DeviceImage<float> device_validity = to_device(validity.cview());
+        Maps found(c.output()), unsure(c.output());
+        sample_argmax(packed, c.geometry(), device_flow.cplanes(), device_validity.cview(),
+                      found.label_view(), found.confidence_view(), kStream);
+        expect_same(c, labels, confidence, found);
+        sample_argmax(packed, c.geometry(), device_flow.cplanes(), {}, unsure.label_view(), {}, kStream);
+        EXPECT_EQ(count_differing(labels.cview(), to_host(unsure.labels.cview()).cview(), 0), 0) << c;
+      }
+    }
+  }
+}
+
+// Of every geometry all of the output is written, each pixel once, from where the CPU reads it.
+TEST_F(SampleArgmaxOnDevice, AnyGeometryReadsAsOnTheCpu) {
+  std::uint32_t seed = 12345;
+  const auto below = [&](int n) {
+    seed = seed * 1664525U + 1013904223U;
+    return static_cast<int>((seed >> 8) % static_cast<std::uint32_t>(n));
+  };
+  for (int i = 0; i < 400; ++i) {
+    Case c{2, 2 + below(40), 2 + below(40), 1 + below(300), 1 + below(300), below(2) == 1};
+    c.resize = below(2) == 1 ? ResizeMode::letterbox : ResizeMode::stretch;
+    if (below(2) == 1) {  // about whole ratios
+      c.out_width = c.width * (2 + below(7)) + below(3) - 1;
+      c.out_height = c.height * (2 + below(7)) + below(3) - 1;
+    }
+    c.in_width = 1 + below(400);
+    c.in_height = 1 + below(400);
+    const std::vector<float> logits = c.logits<float>();
+    ThreadPool pool(1);
+    Image<std::uint8_t> labels(c.out_width, c.out_height), confidence(c.out_width, c.out_height);
+    stpl_rt::sample_argmax({logits.data(), c.classes, c.width, c.height}, c.geometry(), labels.view(),
+                           confidence.view(), pool);
+    const DeviceBuffer<float> planes = to_device(logits);
+    Maps found(c.output());
+    sample_argmax(PlanarLogits<float>{planes.data(), c.classes, c.width, c.height}, c.geometry(),
+                  found.label_view(), found.confidence_view(), kStream);
+    expect_same(c, labels, confidence, found);
+  }
 }
 
 TEST_F(SampleArgmaxOnDevice, RefusesSizesThatDoNotBelongTogether) {
