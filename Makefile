@@ -9,9 +9,9 @@
 #             where to get them where they are not there
 # make check-asan   the C++ tests with the address and undefined-behaviour sanitizers; check-tsan: with that for threads
 # make check-long   wheel, aarch64, CUDA for every GPU we support, the thread sanitizer, the kernels in each of this machine's
-#             instruction sets, the fuzzers, the runtime in an hour of faults, and the claims about the method and its guard,
-#             checked on runs (goals that were not reached are shown and fail nothing); hours, the runs resume where they
-#             were stopped
+#             instruction sets, the benchmarks' other engine for GPUs, the fuzzers, the runtime in an hour of faults, and the
+#             claims about the method and its guard, checked on runs (goals that were not reached are shown and fail
+#             nothing); hours, the runs resume where they were stopped
 # Each sets up what it needs in .venv. PYTHON=... chooses the interpreter when .venv is made (3.10 to 3.13).
 
 PYTHON ?= python3
