@@ -114,7 +114,7 @@ def _adapted(
     adapted = _same_everywhere(adapted, processes)
     compute = flow_on(str(device))
     flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes, compute) or compute
-    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
+    video = PreparedVideo(target, adapted.input.spec(), flow=flow, flow_by_chance=compute)
     adapted = estimate_batch_norm(config, adapted, video, stage_log, device)
     if config.method in UNTRAINED:
         return adapted

@@ -86,8 +86,8 @@ class Training:
             return self._train(steps, on_snapshot)
 
     def _train(self, steps: range, on_snapshot: OnSnapshot | None) -> Checkpoint:
-        made = (batch for _, batch in prefetched(self._batch, steps, self.config.workers))
         device = self.processes.device
+        made = (batch for _, batch in prefetched(self._batch, steps, self.config.workers, device))
         batches = on_device(made, device, channels_last=self.config.channels_last)
         probes = [self.video.image(index) for index in spread(len(self.video.dataset), 8)]
 
