@@ -163,7 +163,7 @@ class Training:
             yield from (index for index in before if index is not None)
 
     def _save(self, step: int) -> None:
-        self.state.save(self.resume_file, step)
+        self.state.save(self.resume_file, step, None if self.guarding is None else self.guarding.keep())
 
     def _result(self) -> Checkpoint:
         return self.start_from.with_weights(self.adaptation.outcome)
