@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 PATIENCE = timedelta(days=1)
-"""How long processes wait for one of them: the main one alone trains accel mode and judges snapshots, which may take
-far longer than the ten minutes after which NCCL ends a process that waits."""
+"""How long processes wait for one of them: the main one alone trains accel mode and shows its snapshots to the caller,
+which may take far longer than the ten minutes after which NCCL ends a process that waits."""
 
 
 class Processes:

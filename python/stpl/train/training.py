@@ -184,6 +184,7 @@ class Adaptation:
         self.processes = processes
         device = processes.device
         self.places = processes.places(config.batch_size, config.accumulate)
+        self.autocast = autocast(config.precision, device)
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.student = start_from.build().to(device, memory_format=self.layout)  # type: ignore[call-overload]
         size = (start_from.input.height, start_from.input.width)
@@ -193,7 +194,7 @@ class Adaptation:
         for parameter in trained:
             parameter.requires_grad_(True)
         if processes.count > 1:
-            self._freeze_unreached(size)
+            self._freeze_unreached(torch.zeros(len(self.places[0]), 3, *size, device=device))
         self.losses = processes.share(_Losses(self.student, self.objective, compiled=config.compile))
         teacher = make_teacher(self.student)
         self.teacher = teacher
@@ -214,7 +215,6 @@ class Adaptation:
             # scaler asks the host.
             fused=True if device.type == "cuda" else None,
         )
-        self.autocast = autocast(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision_of(config.precision, device) == "fp16")
 
     def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> Callable[[], dict[str, float]]:
@@ -254,14 +254,16 @@ class Adaptation:
         for layer in batch_norm_layers(self.student):
             layer.eval()  # the statistics are those of the stage before; small batches would blur them
 
-    def _freeze_unreached(self, size: tuple[int, int]) -> None:
+    def _freeze_unreached(self, images: Tensor) -> None:
         """Weights that no objective reaches, as those of a benchmark's second frame, are not asked for gradients.
 
         They never have any, so nothing changes; but where there are several processes, DistributedDataParallel would
         have the host wait in each step to learn that the others have none either.
+
+        Args:
+            images: as many as a pass of a step has, so that it takes no more memory.
         """
-        device = self.processes.device
-        images = torch.zeros(2, 3, *size, device=device).contiguous(memory_format=self.layout)
+        device, images = images.device, images.contiguous(memory_format=self.layout)
         reached: set[nn.Parameter] = set()
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             # In both modes: in training a network may leave out a layer at random.
@@ -272,7 +274,8 @@ class Adaptation:
             parameter.requires_grad_(parameter.requires_grad and parameter in reached)
 
     def _pass(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.student.logits(self.student.features(images))
+        with self.autocast:
+            logits: Tensor = self.student.logits(self.student.features(images))
         return logits
 
     def _views(self, step: int, batch: PairBatch, places: Sequence[int]) -> Views:
