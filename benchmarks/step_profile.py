@@ -37,10 +37,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from stpl.cli.models import class_option, open_from_options, parse_size
 from stpl.data.batches import PairBatch, PreparedVideo, prefetched
 from stpl.data.class_map import CLASS_SETS
+from stpl.data.flow import flow_on
 from stpl.data.randomness import batch_indices
 from stpl.data.specs import open_dataset
 from stpl.data.sweep import Sweep
 from stpl.models.registry import MODELS, architecture, build_model
+from stpl.train.ahead import on_device
 from stpl.train.checkpoint import Checkpoint, InputConfig
 from stpl.train.config import AdaptConfig
 from stpl.train.processes import Processes
@@ -91,10 +93,18 @@ class Bench:
                 "workers": args.workers,
             }
         )
-        self.video = PreparedVideo(open_dataset(folder), source.input.spec(), cache_megabytes=cache_megabytes)
-        self.adaptation = Adaptation(self.config, source, Processes.start(args.device))
+        processes = Processes.start(args.device)
+        self.device = processes.device
+        self.video = PreparedVideo(
+            open_dataset(folder),
+            source.input.spec(),
+            cache_megabytes=cache_megabytes,
+            flow=flow_on(str(self.device)),
+        )
+        self.adaptation = Adaptation(self.config, source, processes)
         self.sweep = Sweep(self.video, self._frames, range(steps)) if in_order else None
-        self.batches = prefetched(self._batch, range(steps), args.workers)
+        made = (batch for _, batch in prefetched(self._batch, range(steps), args.workers, self.device))
+        self.batches = enumerate(on_device(made, self.device, channels_last=self.config.channels_last))
         self.waits: list[float] = []
         self.times: list[float] = []
         self.busy: list[float] = []
@@ -106,20 +116,21 @@ class Bench:
         with record_function("stpl/data_wait"):
             number, batch = next(self.batches)
         ready, working = time.perf_counter(), time.thread_time()
-        self.adaptation.step(number, [batch])()  # asked for the losses, it waits: a GPU is done, too
+        self.adaptation.step(number, batch)()  # asked for the losses, it waits: a GPU is done, too
         # With one thread on a CPU, what others do on the machine at the same time does not count.
         alone = self.config.device == "cpu" and torch.get_num_threads() == 1
         self.busy.append(time.thread_time() - working if alone else time.perf_counter() - ready)
         self.waits.append(ready - start)
         self.times.append(time.perf_counter() - start)
 
-    def _batch(self, step: int) -> PairBatch:
+    def _batch(self, step: int) -> list[PairBatch]:
         if self.sweep is not None:
             self.sweep.wait_for(step)
         start = time.thread_time()
         batch = self.video.pair_batch(self._indices(step))
+        batch = batch.pinned() if self.device.type == "cuda" else batch
         self.making.append(time.thread_time() - start)
-        return batch
+        return [batch]
 
     def _indices(self, step: int) -> list[int]:
         chosen = batch_indices(len(self.video.pairs), self.config.batch_size, 0, step)

@@ -61,6 +61,8 @@ class PreparedVideo:
         cache_megabytes: prepared frames and flow are kept up to this size, the oldest use dropped first.
         flow: of luma t into luma t-1, where the data set has none stored: a :class:`stpl.data.flow_cache.FlowCache`,
             say.
+        flow_by_chance: the same between frames that chance brings together, where ``flow`` keeps what it finds: they
+            seldom meet again. ``flow`` itself where None.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class PreparedVideo:
         spec: stpl_rt.InputSpec,
         cache_megabytes: int = 3000,
         flow: ComputeFlow = compute_flow,
+        flow_by_chance: ComputeFlow | None = None,
     ) -> None:
         self.dataset = dataset
         self.spec = spec
         self.pairs = [i for i in range(len(dataset)) if dataset.previous(i) is not None]
         self._flow = flow
+        self._flow_by_chance = flow if flow_by_chance is None else flow_by_chance
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._cache_bytes = 0
@@ -134,7 +138,7 @@ class PreparedVideo:
         if other == self.dataset.previous(index):
             return self.flow(index)
         # Not kept, neither in memory nor on disk: chance seldom brings the same two frames together again.
-        return _channels_first(compute_flow(self.luma(index).numpy(), self.luma(other).numpy()))
+        return _channels_first(self._flow_by_chance(self.luma(index).numpy(), self.luma(other).numpy()))
 
     def labelled_batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Images ``(N, 3, H, W)`` float32 and labels ``(N, H, W)`` int64."""
@@ -193,14 +197,17 @@ def _channels_first(flow: Flow) -> Tensor:
     return torch.from_numpy(flow).permute(2, 0, 1).contiguous()
 
 
-def prefetched(make: Callable[[int], T], steps: range, workers: int = 1) -> Iterator[tuple[int, T]]:
+def prefetched(
+    make: Callable[[int], T], steps: range, workers: int = 1, device: torch.device | None = None
+) -> Iterator[tuple[int, T]]:
     """``(step, make(step))`` for every step in order, the next ones being made in threads while the caller works.
 
     Args:
         make: decodes, prepares, computes flow; called from ``workers`` threads at once.
         workers: threads; at most ``workers + 1`` results are waiting or being made, which bounds the memory.
+        device: what the results are for. The threads are set to it, where it is a GPU.
     """
-    executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="prefetch")
+    executor = ThreadPoolExecutor(workers, "prefetch", initializer=_choose, initargs=(device,))
     pending: deque[tuple[int, Future[T]]] = deque()
     ahead = iter(steps)
     try:
@@ -214,3 +221,10 @@ def prefetched(make: Callable[[int], T], steps: range, workers: int = 1) -> Iter
             yield step, result
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _choose(device: torch.device | None) -> None:
+    """Sets this thread to the GPU, if it is one: a new thread is set to the first, and would pin memory and leave a
+    context there, whichever GPU trains."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.set_device(device)

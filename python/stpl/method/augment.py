@@ -11,12 +11,7 @@ from collections.abc import Sequence
 import kornia.augmentation as K
 import torch
 from kornia.color import rgb_to_grayscale
-from kornia.enhance.adjust import (
-    adjust_brightness_accumulative,
-    adjust_contrast_with_mean_subtraction,
-    adjust_hue,
-    adjust_saturation_with_gray_subtraction,
-)
+from kornia.enhance.adjust import adjust_brightness_accumulative, adjust_hue
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,6 +20,8 @@ from stpl.config import Config
 
 _BLUR = (5, 5)
 _BLUR_SIGMA = (0.3, 1.5)
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey, as kornia has them."""
 
 Drawn = dict[str, Tensor]
 
@@ -118,7 +115,7 @@ class PairAugmentation(nn.Module):
         if _chosen(jitter):
             frames = _jittered(frames, jitter)
         if _chosen(grayscale):
-            frames = rgb_to_grayscale(frames).expand_as(frames)
+            frames = _grey(frames).expand_as(frames)
         if _chosen(blur):
             frames = _blurred(frames, blur)
         if _happens(self.config.noise_probability):
@@ -136,22 +133,42 @@ def _chosen(drawn: Drawn) -> bool:
 
 def _blurred(frames: Tensor, drawn: Drawn) -> Tensor:
     weights = get_gaussian_kernel1d(_BLUR[0], drawn["sigma"][:, None])[0].tolist()
-    kernel = torch.stack([frames.new_full((), weight) for weight in weights])[None]  # filled on the frames' device
+    kernel = _filled(frames, weights)[None]
     return filter2d_separable(frames, kernel, kernel, "reflect")
+
+
+def _filled(frames: Tensor, numbers: Sequence[float]) -> Tensor:
+    """The numbers, filled on the frames' device: brought there from the host they would have to be waited for."""
+    return torch.stack([frames.new_full((), number) for number in numbers])
+
+
+def _grey(frames: Tensor) -> Tensor:
+    """``(T, 1, H, W)``. Before 0.9 kornia brings weights that it is not given from the host."""
+    return rgb_to_grayscale(frames, _filled(frames, _LUMA))
+
+
+def _contrasted(frames: Tensor, factor: Tensor) -> Tensor:
+    """kornia's ``adjust_contrast_with_mean_subtraction``, which does not take the weights of the grey."""
+    mean = _grey(frames).mean((-2, -1), True)
+    return (frames * factor + mean * (1 - factor)).clamp(0.0, 1.0)
+
+
+def _saturated(frames: Tensor, factor: Tensor) -> Tensor:
+    """kornia's ``adjust_saturation_with_gray_subtraction``, likewise."""
+    return ((1 - factor) * _grey(frames) + factor * frames).clamp(0.0, 1.0)
 
 
 def _jittered(frames: Tensor, drawn: Drawn) -> Tensor:
     """Brightness, contrast, saturation and hue, in the order drawn."""
     changes = (
         (adjust_brightness_accumulative, drawn["brightness_factor"], 1.0),
-        (adjust_contrast_with_mean_subtraction, drawn["contrast_factor"], 1.0),
-        (adjust_saturation_with_gray_subtraction, drawn["saturation_factor"], 1.0),
+        (_contrasted, drawn["contrast_factor"], 1.0),
+        (_saturated, drawn["saturation_factor"], 1.0),
         (adjust_hue, drawn["hue_factor"] * 2 * math.pi, 0.0),
     )
     for number in drawn["order"].tolist():
         change, factor, neutral = changes[number]
         amount = factor.item()
         if amount != neutral:
-            # Filled on the frames' device: a number brought there from the host would have to be waited for.
-            frames = change(frames, frames.new_full((1,), amount))
+            frames = change(frames, _filled(frames, [amount]))
     return frames.clamp(0.0, 1.0)

@@ -24,7 +24,12 @@ def is_main_process() -> bool:
 
 def wait_for_all() -> None:
     """Returns when every process has come here."""
-    if process_count() > 1:
+    if process_count() == 1:
+        return
+    if dist.get_backend() == dist.Backend.NCCL:
+        # Where nothing has been exchanged yet, NCCL does not know which GPU is whose, and takes a guess.
+        dist.barrier(device_ids=[torch.cuda.current_device()])
+    else:
         dist.barrier()
 
 

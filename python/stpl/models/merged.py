@@ -22,6 +22,8 @@ class MergedClasses(nn.Module):
         groups: for each class, the network's classes that are it; no class in two groups.
     """
 
+    _members: Tensor
+
     def __init__(self, network: nn.Module, groups: Sequence[Sequence[int]]) -> None:
         super().__init__()
         members = [i for group in groups for i in group]
@@ -33,6 +35,8 @@ class MergedClasses(nn.Module):
         self.num_classes = len(self.groups)
         self.feature_channels = int(network.feature_channels)  # type: ignore[arg-type]
         self.align_corners = aligns_corners(network)
+        # Beside the weights, wherever they are: a list of numbers would be brought to a GPU, and waited for, each time.
+        self.register_buffer("_members", torch.tensor(members), persistent=False)
 
     def features(self, images: Tensor) -> Tensor:
         features: Tensor = self.network.features(images)  # type: ignore[operator]
@@ -41,7 +45,7 @@ class MergedClasses(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         scores: Tensor = self.network.logits(features)  # type: ignore[operator]
         if all(len(group) == 1 for group in self.groups):
-            return scores[:, [group[0] for group in self.groups]]
+            return scores.index_select(1, self._members)
         return torch.cat([_joined(scores, group) for group in self.groups], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:

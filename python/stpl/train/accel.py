@@ -82,8 +82,12 @@ def train_accel(
     *,
     seed: int = 0,
     device: torch.device,
+    workers: int = 1,
 ) -> dict[str, Judgement]:
     """Trains ``update`` and ``fuse`` for an adapted checkpoint and writes ``out/accel.safetensors``.
+
+    Args:
+        workers: threads that make the batches of the next steps; what they make does not depend on their number.
 
     Returns:
         The judgement of each on the held-out frames; only networks that help are written.
@@ -101,9 +105,11 @@ def train_accel(
     torch.manual_seed(seed)  # of the heads' initial weights
     update = UpdateNet(copy.deepcopy(teacher.network), config.width).to(device)
     fuse = FuseNet(len(checkpoint.classes)).to(device)
-    _train(update, _update_batches(config, teacher, clips, seed), "update", config.steps, _rates(config, update))
+    update_batches = prefetched(_update_maker(config, teacher, clips, seed), range(config.steps), workers, device)
+    _train(update, update_batches, "update", config.steps, _rates(config, update))
     fuse_rates = [{"params": list(fuse.parameters()), "lr": config.learning_rate}]
-    _train(fuse, _fuse_batches(config, teacher, clips, seed), "fuse", config.fuse_steps, fuse_rates)
+    fuse_batches = prefetched(_fuse_maker(config, teacher, clips, seed), range(config.fuse_steps), workers, device)
+    _train(fuse, fuse_batches, "fuse", config.fuse_steps, fuse_rates)
     judgements = {
         "update": _judge_update(config, teacher, clips, update),
         "fuse": _judge_fuse(config, teacher, clips, fuse),
@@ -171,7 +177,7 @@ def _step(network: nn.Module, batch: Batch, device: torch.device, optimiser: tor
     return Fetched(loss.detach()[None])
 
 
-def _update_batches(config: AccelConfig, teacher: Teacher, clips: Clips, seed: int) -> Iterator[tuple[int, Batch]]:
+def _update_maker(config: AccelConfig, teacher: Teacher, clips: Clips, seed: int) -> Callable[[int], Batch]:
     def make(step: int) -> Batch:
         chance = np.random.default_rng((seed, step, 3))
         images: list[Tensor] = []
@@ -186,10 +192,10 @@ def _update_batches(config: AccelConfig, teacher: Teacher, clips: Clips, seed: i
                 tensors.append(tensor.flip(-1) if mirrored else tensor)
         return (torch.stack(images), torch.stack(carried)), torch.stack(wanted)
 
-    return prefetched(make, range(config.steps))
+    return make
 
 
-def _fuse_batches(config: AccelConfig, teacher: Teacher, clips: Clips, seed: int) -> Iterator[tuple[int, Batch]]:
+def _fuse_maker(config: AccelConfig, teacher: Teacher, clips: Clips, seed: int) -> Callable[[int], Batch]:
     def make(step: int) -> Batch:
         chance = np.random.default_rng((seed, step, 4))
         present, past, wanted = [], [], []
@@ -200,7 +206,7 @@ def _fuse_batches(config: AccelConfig, teacher: Teacher, clips: Clips, seed: int
             wanted.append(teacher.in_views(index))
         return (torch.stack(present), torch.stack(past)), torch.stack(wanted)
 
-    return prefetched(make, range(config.fuse_steps))
+    return make
 
 
 JUDGED_FRAMES = 24

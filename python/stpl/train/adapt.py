@@ -76,6 +76,8 @@ def adapt(
     result = replace(adapted, provenance={**adapted.provenance, **provenance})
     if is_main_process():
         if config.accel.enabled:
+            if (out / RESUME_FILE).is_file():  # without, a checkpoint says that there is nothing left to do
+                save_checkpoint(result, out / FILE_NAME)  # whatever becomes of accel mode
             _train_accel(config, result, target, out, log, processes)
         save_checkpoint(result, out / FILE_NAME)
         # In this order: as long as there is something to resume, what it may be taken back to is there, too.
@@ -89,7 +91,9 @@ def _train_accel(
     config: AdaptConfig, adapted: Checkpoint, target: VideoDataset, out: Path, log: MetricsLog, processes: Processes
 ) -> None:
     video = PreparedVideo(target, adapted.input.spec(), flow=stream_flow)
-    train_accel(config.accel, adapted, video, out, log, seed=config.seed, device=processes.device)
+    train_accel(
+        config.accel, adapted, video, out, log, seed=config.seed, device=processes.device, workers=config.workers
+    )
 
 
 def _adapted(
@@ -114,7 +118,7 @@ def _adapted(
     adapted = _same_everywhere(adapted, processes)
     compute = flow_on(str(device))
     flow = open_flow_cache(config.flow_cache, config.flow_cache_gigabytes, compute) or compute
-    video = PreparedVideo(target, adapted.input.spec(), flow=flow)
+    video = PreparedVideo(target, adapted.input.spec(), flow=flow, flow_by_chance=compute)
     adapted = estimate_batch_norm(config, adapted, video, stage_log, device)
     if config.method in UNTRAINED:
         return adapted

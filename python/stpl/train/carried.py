@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +34,11 @@ class Clip:
 
 
 class Teacher:
-    """The adapted network: what it says of frames, and what the runtime carries of it."""
+    """The adapted network: what it says of frames, and what the runtime carries of it. For several threads.
+
+    On a GPU it computes on a stream of its own: whoever asks it waits for its answer, and not for the steps that
+    another thread has handed to the GPU before.
+    """
 
     MEMORY = 1500 * 2**20
 
@@ -44,17 +50,28 @@ class Teacher:
         self._aligned = aligns_corners(self.network)
         self._kept: dict[int, Tensor] = {}
         self._bytes = 0
+        self._lock = threading.Lock()
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)
+            self._stream.wait_stream(torch.cuda.current_stream(device))  # which brings the weights
 
     @torch.no_grad()
     def logits(self, index: int) -> Tensor:
         """``(C, h, w)`` float32 on the CPU."""
-        if index in self._kept:
-            return self._kept[index]
-        logits: Tensor = self.network(self.video.image(index)[None].to(self.device))[0].float().cpu()
-        if self._bytes + logits.nbytes <= self.MEMORY:
-            self._kept[index] = logits
-            self._bytes += logits.nbytes
+        with self._lock:
+            if index in self._kept:
+                return self._kept[index]
+        with self._aside():
+            logits: Tensor = self.network(self.video.image(index)[None].to(self.device))[0].float().cpu()
+        with self._lock:  # two threads may both have asked: dearer than waiting, but rare
+            if index not in self._kept and self._bytes + logits.nbytes <= self.MEMORY:
+                self._kept[index] = logits
+                self._bytes += logits.nbytes
         return logits
+
+    def _aside(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def carried(self, clip: Clip) -> Tensor:
         """The key frame's logits as the runtime carries them to the clip's frame."""
@@ -66,14 +83,15 @@ class Teacher:
     @torch.no_grad()
     def in_views(self, index: int) -> Tensor:
         """``(C, h, w)`` probabilities, the mean over the frame, its mirror image and two other sizes."""
-        image = self.video.image(index)[None].to(self.device)
-        logits = self.network(image)
-        size = logits.shape[-2:]
-        views = [logits, self.network(image.flip(-1)).flip(-1)]
-        for scale in (0.75, 1.25):
-            scaled = F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
-            views.append(F.interpolate(self.network(scaled), size=size, mode="bilinear", align_corners=False))
-        mean: Tensor = torch.stack([view.softmax(dim=1) for view in views]).mean(dim=0)[0].cpu()
+        with self._aside():
+            image = self.video.image(index)[None].to(self.device)
+            logits = self.network(image)
+            size = logits.shape[-2:]
+            views = [logits, self.network(image.flip(-1)).flip(-1)]
+            for scale in (0.75, 1.25):
+                scaled = F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+                views.append(F.interpolate(self.network(scaled), size=size, mode="bilinear", align_corners=False))
+            mean: Tensor = torch.stack([view.softmax(dim=1) for view in views]).mean(dim=0)[0].cpu()
         return mean
 
     def labels(self, logits: Tensor) -> LabelMap:

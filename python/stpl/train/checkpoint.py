@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -214,8 +215,14 @@ def _agreed_arch(written: str, said: str | None, file: Path) -> str:
     return written
 
 
-def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
-    """Writes a safetensors file under a temporary name, then renames it."""
+def save_tensors(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path, also: Path | None = None
+) -> None:
+    """Writes a safetensors file under a temporary name, then renames it.
+
+    Args:
+        also: a second name for the same content. It has it before ``path`` does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -231,9 +238,27 @@ def save_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
             file.write(save(packed, metadata=dict(metadata)))
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the name without the content
+        if also is not None:
+            _name_also(temporary, also)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name_also(file: Path, name: Path) -> None:
+    """Gives the content of a file, which nobody writes into any more, a second name, whole or not at all."""
+    unfinished = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            os.link(file, unfinished)
+        except OSError:  # not every file system has links
+            with file.open("rb") as content, unfinished.open("wb") as copy:
+                shutil.copyfileobj(content, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        unfinished.replace(name)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

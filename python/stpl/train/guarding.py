@@ -41,10 +41,11 @@ class Guarding:
         config: the guard's thresholds.
         start_from: the model that training starts from.
         video: what it is trained on.
-        state: of everything that training changes; saved at each accepted snapshot, restored where training is taken
-            back. For a run to be resumed as it went, its own state is to be saved after each verdict.
+        state: of everything that training changes, restored where training is taken back.
         optimizer: that of the state.
-        file: where the state is kept.
+        file: where the state of the last accepted snapshot is kept. The run saves its own state, which holds that one,
+            at the beginning and after each verdict, so that it is resumed as it went; :meth:`keep` says when that save
+            is to be had under this name, too.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class Guarding:
         self._file = file
         self._log = log
         self._processes = processes
+        self._to_be_kept = False
 
     def begin(self) -> None:
-        """Before the first step: there is something to take training back to."""
-        self._state.save(self._file, 0)
+        """Before the first step, and the save before it: there is something to take training back to."""
+        self._to_be_kept = True
         self._log.write("guard_begins", **self.guard.describe(), mode=self.config.mode)
 
     @property
@@ -88,12 +90,20 @@ class Guarding:
         verdict = verdict_from_dict(json.loads(self._processes.same_text(json.dumps(verdict_as_dict(own)))))
         self.guard.follow(verdict)
         if verdict.accepted:
-            self._state.save(self._file, step)
+            self._to_be_kept = True
         elif self.config.mode == "act":
             self._take_back()
             logger.warning("guard: the snapshot of step %d is not kept: %s", step, verdict.reason)
         self._log.write("guard", **{**verdict_as_dict(verdict), "step": step - 1}, rate_scale=self.rate_scale)
         return verdict
+
+    def keep(self) -> Path | None:
+        """The second name of the save that is being made, where it is of a state just accepted; else None.
+
+        The state is written once: for a large network it is gigabytes.
+        """
+        kept, self._to_be_kept = self._to_be_kept, False
+        return self._file if kept else None
 
     def finish(self) -> int:
         """Restores the last accepted state; returns its step, 0 for the model that training started from."""
@@ -101,6 +111,7 @@ class Guarding:
         return int(self.guard.accepted_step)
 
     def _take_back(self) -> None:
+        assert not self._to_be_kept, "the state of the last accepted snapshot was never saved"
         self._optimizer.state.clear()  # at the first step it had none, and what is not saved is not replaced
         self._state.load(self._file)
 

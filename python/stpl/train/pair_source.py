@@ -109,7 +109,7 @@ def train_pair_source(config: PairSourceConfig, data: VideoDataset, out: Path, *
     log.forget_from(start)
     steps = range(start, config.steps)
     video = PreparedVideo(data, config.input.spec(), flow=flow_on(str(device)))
-    batches = _batches(config, video, usable, steps)
+    batches = _batches(config, video, usable, steps, device)
     started = time.perf_counter()
     run_steps(
         f"source {config.model} on {data.name}",
@@ -154,13 +154,13 @@ def _network(config: PairSourceConfig, num_classes: int) -> AccelDeepLabV2:
 
 
 def _batches(
-    config: PairSourceConfig, video: PreparedVideo, usable: list[int], steps: range
+    config: PairSourceConfig, video: PreparedVideo, usable: list[int], steps: range, device: torch.device
 ) -> Iterator[tuple[PairBatch, Tensor]]:
     def made(step: int) -> tuple[PairBatch, Tensor]:
         chosen = [usable[i] for i in batch_indices(len(usable), config.batch_size, config.seed, step)]
         return video.pair_batch(chosen), torch.stack([video.label(index) for index in chosen]).long()
 
-    return (batch for _, batch in prefetched(made, steps))
+    return (batch for _, batch in prefetched(made, steps, device=device))
 
 
 class _PairTraining:

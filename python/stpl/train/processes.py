@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -24,6 +25,11 @@ from stpl.train.ahead import Fetched
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for one of them: the main one alone trains accel mode and shows its snapshots to the caller,
+which may take far longer than the ten minutes after which NCCL ends a process that waits."""
 
 
 class Processes:
@@ -59,11 +65,14 @@ class Processes:
             return cls(chosen)
         if chosen.index is not None:
             raise UserError(f"device = {device}: expected cuda, a GPU for each process; found one for all of them")
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        # Precision is the configuration's, not the launcher's, so that a run is what its config.yaml says.
+        # Unused parameters are looked for, as a network of the user's may leave a layer out of a step, which else would
+        # be an error. It costs a walk over the graph; the host waits only where one is found.
         options = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no", kwargs_handlers=[options])
+        group = InitProcessGroupKwargs(timeout=PATIENCE)
+        # Precision is the configuration's, not the launcher's, so that a run is what its config.yaml says.
+        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no", kwargs_handlers=[options, group])
         if not accelerator.is_main_process:
             logging.getLogger("stpl").setLevel(logging.WARNING)
         return cls(accelerator.device, accelerator)

@@ -197,16 +197,19 @@ class ResumeState:
         self._origin = {"config": config.model_dump(mode="json"), **origin}
         self._parts = parts or {}
 
-    def save(self, path: Path, step: int) -> None:
+    def save(self, path: Path, step: int, also: Path | None = None) -> None:
         """Writes everything as one safetensors file, whole or not at all.
 
         The main process writes; all wait for it, so that any of them may load what was saved.
+
+        Args:
+            also: a second name for the file. It has the new state before ``path`` does.
         """
         if is_main_process():
-            self._write(path, step)
+            self._write(path, step, also)
         wait_for_all()
 
-    def _write(self, path: Path, step: int) -> None:
+    def _write(self, path: Path, step: int, also: Path | None) -> None:
         tensors: dict[str, Tensor] = {}
         values: dict[str, dict[str, Any]] = {}
         for prefix, module in self._modules.items():
@@ -218,10 +221,10 @@ class ResumeState:
             tensors.update({f"{prefix}/{name}": value for name, value in state.items() if isinstance(value, Tensor)})
             values[prefix] = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
         metadata = {"step": str(step), "origin": json.dumps(self._origin), "values": json.dumps(values)}
-        save_tensors(tensors, metadata, path)
+        save_tensors(tensors, metadata, path, also)
 
     def load(self, path: Path) -> int:
-        """Restores everything and returns the step to go on with.
+        """Restores everything and returns the step to go on with; what else the file holds is left alone.
 
         Raises:
             UserError: the file is broken.

@@ -19,6 +19,7 @@ from stpl.errors import UserError
 from stpl.method.augment import PairAugmentation
 from stpl.method.batch_norm import batch_norm_layers
 from stpl.method.objective import Objective
+from stpl.method.reach import reached_parameters
 from stpl.method.views import Views
 from stpl.train.ahead import Fetched, on_device, steps_ahead
 from stpl.train.branch import Branch
@@ -86,8 +87,8 @@ class Training:
             return self._train(steps, on_snapshot)
 
     def _train(self, steps: range, on_snapshot: OnSnapshot | None) -> Checkpoint:
-        made = (batch for _, batch in prefetched(self._batch, steps, self.config.workers))
         device = self.processes.device
+        made = (batch for _, batch in prefetched(self._batch, steps, self.config.workers, device))
         batches = on_device(made, device, channels_last=self.config.channels_last)
         probes = [self.video.image(index) for index in spread(len(self.video.dataset), 8)]
 
@@ -162,7 +163,7 @@ class Training:
             yield from (index for index in before if index is not None)
 
     def _save(self, step: int) -> None:
-        self.state.save(self.resume_file, step)
+        self.state.save(self.resume_file, step, None if self.guarding is None else self.guarding.keep())
 
     def _result(self) -> Checkpoint:
         return self.start_from.with_weights(self.adaptation.outcome)
@@ -183,6 +184,7 @@ class Adaptation:
         self.processes = processes
         device = processes.device
         self.places = processes.places(config.batch_size, config.accumulate)
+        self.autocast = autocast(config.precision, device)
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.student = start_from.build().to(device, memory_format=self.layout)  # type: ignore[call-overload]
         size = (start_from.input.height, start_from.input.width)
@@ -191,6 +193,8 @@ class Adaptation:
         self.student.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
+        if processes.count > 1:
+            self._freeze_unreached(torch.zeros(len(self.places[0]), 3, *size, device=device))
         self.losses = processes.share(_Losses(self.student, self.objective, compiled=config.compile))
         teacher = make_teacher(self.student)
         self.teacher = teacher
@@ -211,7 +215,6 @@ class Adaptation:
             # scaler asks the host.
             fused=True if device.type == "cuda" else None,
         )
-        self.autocast = autocast(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision_of(config.precision, device) == "fp16")
 
     def step(self, step: int, parts: Sequence[PairBatch], rate_scale: float = 1.0) -> Callable[[], dict[str, float]]:
@@ -225,9 +228,7 @@ class Adaptation:
         warm_up = min(1.0, (step + 1) / max(self.config.warm_up, 1))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * warm_up * rate_scale
-        self.student.train()
-        for layer in batch_norm_layers(self.student):
-            layer.eval()  # the statistics are those of the stage before; small batches would blur them
+        self._to_training_mode()
         self.optimizer.zero_grad(set_to_none=True)
         logged: dict[str, Tensor] = {}
         for i, (batch, places) in enumerate(zip(parts, self.places, strict=True)):
@@ -247,6 +248,35 @@ class Adaptation:
         self.objective.after_step(self.student, self.teacher, step)
         means = Fetched(self.processes.mean(torch.stack(list(logged.values()))))
         return lambda: dict(zip(logged, means.values(), strict=True))
+
+    def _to_training_mode(self) -> None:
+        self.student.train()
+        for layer in batch_norm_layers(self.student):
+            layer.eval()  # the statistics are those of the stage before; small batches would blur them
+
+    def _freeze_unreached(self, images: Tensor) -> None:
+        """Weights that no objective reaches, as those of a benchmark's second frame, are not asked for gradients.
+
+        They never have any, so nothing changes; but where there are several processes, DistributedDataParallel would
+        have the host wait in each step to learn that the others have none either.
+
+        Args:
+            images: as many as a pass of a step has, so that it takes no more memory.
+        """
+        device, images = images.device, images.contiguous(memory_format=self.layout)
+        reached: set[nn.Parameter] = set()
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            # In both modes: in training a network may leave out a layer at random.
+            for to_mode in (self._to_training_mode, self.student.eval):
+                to_mode()
+                reached.update(reached_parameters(self.student, self._pass, images))
+        for parameter in self.student.parameters():
+            parameter.requires_grad_(parameter.requires_grad and parameter in reached)
+
+    def _pass(self, images: Tensor) -> Tensor:
+        with self.autocast:
+            logits: Tensor = self.student.logits(self.student.features(images))
+        return logits
 
     def _views(self, step: int, batch: PairBatch, places: Sequence[int]) -> Views:
         generators = tuple(sample_generator(self.config.seed, step, place) for place in places)

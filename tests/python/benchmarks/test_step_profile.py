@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 import make_tables
+import numpy as np
 import pytest
 import step_profile
 import torch
@@ -54,6 +55,29 @@ def test_a_process_of_its_own_gets_the_same_model(monkeypatch):
     again = arguments(monkeypatch, *step_profile._own_options(args))
     assert again == args
     assert arguments(monkeypatch, *step_profile._own_options(arguments(monkeypatch))) == arguments(monkeypatch)
+
+
+def test_batches_are_made_as_in_a_run(monkeypatch, tmp_path):
+    computed, fed = [], []
+
+    def flow_on(device):
+        def flow(present, past):
+            computed.append(device)
+            return np.zeros((*present.shape, 2), np.float32)
+
+        return flow
+
+    monkeypatch.setattr(step_profile, "flow_on", flow_on)
+    args = arguments(monkeypatch, "--size", "48x64", "--batch-size", "2", "--workers", "1")
+    source = step_profile.opened("compact", None, None, args.size)
+    bench = step_profile.Bench("self-training", args, source, step_profile.write_frames(tmp_path, 48, 64, 4), 2)
+    monkeypatch.setattr(bench.adaptation, "step", lambda number, parts: fed.append((number, parts)) or dict)
+    bench.step()
+    bench.step()
+    assert computed == ["cpu"] * 4
+    assert [number for number, _ in fed] == [0, 1]
+    for _, (part,) in fed:
+        assert part.present.shape == (2, 3, 48, 64) and part.present.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_operations_are_counted_forward_and_backward(monkeypatch, tmp_path):

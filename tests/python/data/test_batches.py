@@ -7,11 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import stpl_rt
 from stpl.data.batches import PreparedVideo, prefetched
+from stpl.data.flow import ComputeFlow
 from stpl.data.specs import open_dataset
 from stpl_rt.video import VideoWriter
 
@@ -53,6 +55,30 @@ def test_an_error_comes_with_its_own_batch_and_ends_the_threads() -> None:
     with pytest.raises(ValueError, match="broken frame"):
         next(batches)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_threads_are_set_to_the_gpu_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[tuple[str, torch.device]] = []
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda device: chosen.append((threading.current_thread().name, device))
+    )
+    second, together = torch.device("cuda", 1), threading.Barrier(2)
+    assert len(list(prefetched(lambda _: together.wait(20), range(2), 2, second))) == 2
+    assert sorted(chosen) == [("prefetch_0", second), ("prefetch_1", second)]
+    assert len(list(prefetched(str, range(2), 2, torch.device("cpu")))) == 2
+    assert len(list(prefetched(str, range(2)))) == 2
+    assert len(chosen) == 2
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_flow_between_frames_brought_together_by_chance_is_computed_where_it_is_told(apart: bool) -> None:
+    def filled(number: float) -> ComputeFlow:
+        return lambda present, past: np.full((*present.shape, 2), number, np.float32)
+
+    video = PreparedVideo(open_dataset(DUSK), SPEC, flow=filled(1.0), flow_by_chance=filled(2.0) if apart else None)
+    batch = video.pair_batch([1, 2, 8], past=[4, 1, 7])
+    assert batch.flow[0].unique().tolist() == [2.0 if apart else 1.0]
+    assert batch.flow[1:].unique().tolist() == [1.0]  # those before, and so kept
 
 
 @pytest.mark.parametrize("kind", ["generated", "video"])

@@ -142,6 +142,15 @@ def test_centroids_name_a_pixel_by_its_neighbours_in_feature_space():
     assert centroid_labels(features, logits).tolist() == [[[0, 0, 0, 0], [1, 1, 1, 1]]]
 
 
+def test_centroids_are_computed_in_f32_whatever_the_networks_are():
+    torch.manual_seed(0)
+    # All point nearly the same way, as features after a ReLU do: cosines differ by less than bf16 can tell.
+    features, logits = 1.0 + 0.05 * torch.randn(1, 16, 24, 24), torch.randn(1, CLASSES, 24, 24)
+    expected = centroid_labels(features, logits)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(centroid_labels(features, logits), expected)
+
+
 def test_shots_pseudo_labels_are_added_by_their_weight():
     model, batch = network(), views()
     plain = Shot()(batch, model, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from stpl.train.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from stpl.train.config import AdaptConfig
 from stpl.train.guarding import why_nothing_helps, with_gamma
 from stpl.train.processes import Processes
-from stpl.train.run import MetricsLog
+from stpl.train.run import ACCEPTED_FILE, RESUME_FILE, MetricsLog
 from stpl.train.training import Training
 
 MODEL = Path(__file__).resolve().parents[3] / "models" / "street-day"
@@ -182,6 +183,38 @@ def test_what_is_taken_back_is_the_accepted_state_bit_for_bit(source, dusk, leap
         assert same(module.state_dict(), accepted.adaptation.modules[name].state_dict()), name
     moments, expected = (t.adaptation.optimizer.state_dict()["state"] for t in (taken_back, accepted))
     assert moments and all(same(moments[i], expected[i]) for i in expected)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_accepted_state_is_written_once(links, source, dusk, leaping, tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    out = tmp_path / "run"
+    accepted = training(settings("steps=1", *leaping), source, dusk, out)
+    accepted.run(resume=False, on_snapshot=None)
+    assert actions(out) == ["accept"]
+    kept, resumed = out / ACCEPTED_FILE, out / RESUME_FILE
+    assert kept.samefile(resumed) == links and kept.read_bytes() == resumed.read_bytes()
+    assert not list(out.glob(".*"))
+    # A later save is another file: what was accepted stays.
+    accepted.state.save(resumed, 7)
+    assert not kept.samefile(resumed) and kept.read_bytes() != resumed.read_bytes()
+
+
+def test_a_state_has_its_second_name_first(source, dusk, tmp_path, monkeypatch):
+    """A run that is cut off in between knows no snapshot whose state is not there."""
+    run = training(settings("steps=1"), source, dusk, tmp_path / "run")
+    names = []
+    replace_file = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda file, name: (names.append(name.name), replace_file(file, name))[1])
+    run.guarding.begin()
+    run._save(0)
+    assert names == [ACCEPTED_FILE, RESUME_FILE]
+    run._save(0)
+    assert names[2:] == [RESUME_FILE]
 
 
 def test_nothing_of_the_optimiser_outlives_a_return_to_the_start(source, dusk, tmp_path):

@@ -11,21 +11,25 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
+from stpl.data.batches import PreparedVideo
 from stpl.data.specs import open_dataset
 from stpl.errors import UserError
+from stpl.method import reduction
 from stpl.method.calibration import CalibrationConfig
 from stpl.method.guard import GuardConfig
+from stpl.models.registry import build_model
 from stpl.train.adapt import adapt
-from stpl.train.checkpoint import Checkpoint, load_checkpoint
+from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint
 from stpl.train.config import AdaptConfig
 from stpl.train.processes import Processes, processes
 from stpl.train.run import METRICS_FILE, RESUME_FILE
-from stpl.train.training import autocast
+from stpl.train.training import Adaptation, autocast
 
 pytestmark = pytest.mark.timeout(900)  # several processes on a busy machine
 
@@ -207,12 +211,15 @@ def test_each_of_several_processes_has_a_gpu_of_its_own(
 ) -> None:
     import accelerate
 
+    handlers: list[object] = []
+
     class Second:
         """What Accelerate is to the second of two processes."""
 
         is_main_process, num_processes, process_index = False, 2, 1
 
-        def __init__(self, cpu: bool, **_: object) -> None:
+        def __init__(self, cpu: bool, kwargs_handlers: list[object], **_: object) -> None:
+            handlers.extend(kwargs_handlers)
             self.device = torch.device("cpu") if cpu else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
     monkeypatch.setattr(accelerate, "Accelerator", Second)
@@ -221,8 +228,49 @@ def test_each_of_several_processes_has_a_gpu_of_its_own(
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert Processes.start(name).device == torch.device("cuda", 1)
     assert two_gpus == [0]  # Accelerate sets it
+    (group,) = (handler for handler in handlers if isinstance(handler, accelerate.InitProcessGroupKwargs))
+    assert group.timeout == timedelta(days=1), "the others wait as long as the main process trains accel mode"
     with pytest.raises(UserError, match="device = cuda:1: expected cuda, a GPU for each process"):
         Processes.start("cuda:1")
+
+
+@pytest.mark.parametrize(("backend", "named"), [("nccl", {"device_ids": [1]}), ("gloo", {})])
+def test_nccl_is_told_which_gpu_waits(
+    backend: str, named: dict[str, object], two_gpus: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[dict[str, object]] = []
+    two_gpus.append(1)
+    monkeypatch.setattr(reduction, "process_count", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: backend)
+    monkeypatch.setattr(torch.distributed, "barrier", lambda **options: waited.append(options))
+    reduction.wait_for_all()
+    assert waited == [named]
+
+
+@pytest.mark.parametrize("method", ["stpl", "shot", "tent"])
+@pytest.mark.parametrize("arch", ["compact", "accel_deeplabv2", "pidnet-s"])
+def test_with_several_processes_all_that_wants_gradients_gets_some(method: str, arch: str) -> None:
+    """Where DistributedDataParallel finds a weight without, the host waits for a GPU to hear of the others'."""
+    data = open_dataset(DUSK)
+    classes = data.classes
+    assert classes is not None
+    torch.manual_seed(0)
+    shape = InputConfig(height=96, width=128)
+    start = Checkpoint(arch, classes, shape, {}).with_weights(build_model(arch, len(classes)))
+    batch = PreparedVideo(data, shape.spec()).pair_batch([1, 2])
+    losses, trained = {}, {}
+    for count in (1, 2):
+        group = Processes(torch.device("cpu"))
+        group.count = count
+        torch.manual_seed(1)
+        adapting = Adaptation(config(method, batch_size=2 * count, warm_up=0), start, group)
+        group.count = 1  # the other's share is nobody's
+        losses[count] = [adapting.step(step, [batch])() for step in range(2)]
+        trained[count] = len(adapting.optimizer.param_groups[0]["params"])
+    wanting = [parameter for parameter in adapting.losses.parameters() if parameter.requires_grad]
+    assert wanting and all(parameter.grad is not None for parameter in wanting)
+    assert losses[1] == losses[2]
+    assert trained[1] == trained[2]  # a state names weights by their place among these
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from stpl.data.sweep import Sweep
 from stpl.errors import UserError
 from stpl.method.calibration import CalibrationConfig
 from stpl.method.guard import GuardConfig
+from stpl.train.accel import AccelConfig
 from stpl.train.adapt import adapt
 from stpl.train.checkpoint import Checkpoint, InputConfig, load_checkpoint, save_checkpoint
 from stpl.train.config import AdaptConfig
@@ -124,6 +126,38 @@ def test_same_seed_same_weights_other_seed_other_weights(source, dusk, tmp_path)
     assert same_weights(first, adapt(ADAPT, source, dusk, tmp_path / "b"))
     other = ADAPT.model_copy(update={"seed": 9})
     assert not same_weights(first, adapt(other, source, dusk, tmp_path / "c"))
+
+
+@pytest.mark.parametrize("method", ["self-training", "bn"])
+def test_what_was_learnt_is_saved_before_accel_mode_is_trained(method, source, dusk, tmp_path, monkeypatch):
+    def killed(*_, workers, **__):
+        # What has not trained anything has no state to resume, and its checkpoint says that the run is complete.
+        assert workers == 3 and (tmp_path / "checkpoint.safetensors").is_file() == (method == "self-training")
+        raise RuntimeError("killed")
+
+    config = ADAPT.model_copy(update={"method": method, "accel": AccelConfig(enabled=True), "workers": 3})
+    monkeypatch.setattr("stpl.train.adapt.train_accel", killed)
+    with pytest.raises(RuntimeError, match="killed"), run_folder(tmp_path):
+        adapt(config, source, dusk, tmp_path)
+    monkeypatch.setattr("stpl.train.adapt.train_accel", lambda *_, **__: None)
+    with run_folder(tmp_path, resume=True):
+        adapted = adapt(config, source, dusk, tmp_path, resume=True)
+    assert same_weights(load_checkpoint(tmp_path), adapted) and not (tmp_path / RESUME_FILE).exists()
+
+
+def test_frames_at_random_have_their_flow_from_where_the_training_is(source, dusk, tmp_path, monkeypatch):
+    asked = []
+
+    def on_the_device(present, past):
+        asked.append(present.shape)
+        return np.zeros((*present.shape, 2), np.float32)
+
+    monkeypatch.setattr("stpl.train.adapt.flow_on", lambda device: on_the_device)
+    config = ADAPT.model_copy(update={"past": "random", "flow_cache": str(tmp_path / "flow")})
+    adapt(config, source, dusk, tmp_path / "run")
+    kept = len(list((tmp_path / "flow").rglob("*.flow")))
+    # The cache asks once for its own sake, and once for each file.
+    assert len(asked) - 1 - kept > 0, "flow of frames that chance brings together is not kept"
 
 
 @pytest.mark.parametrize("which", ["source", "adapt"])
@@ -311,12 +345,15 @@ def test_a_source_model_on_a_gpu_that_is_not_there_is_refused_before_anything_is
 def test_a_source_model_trains_on_the_gpu_as_on_the_cpu(precision, tmp_path):
     losses = {}
     for device in ("cpu", "cuda"):
+        gc.collect()
+        before = torch.cuda.memory_allocated()  # what tests before this one left, the libraries' workspaces say
         torch.cuda.reset_peak_memory_stats()
         settings = SOURCE.model_copy(update={"device": device, "precision": precision})
-        trained = train_source(settings, open_dataset(DAY), tmp_path / device)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # f32 is f32 on both
+            trained = train_source(settings, open_dataset(DAY), tmp_path / device)
         lines = (tmp_path / device / "metrics.jsonl").read_text().splitlines()
         losses[device] = [json.loads(line)["loss"] for line in lines if '"event": "step"' in line]
-        assert (torch.cuda.max_memory_allocated() > 0) == (device == "cuda")
+        assert (torch.cuda.max_memory_allocated() > before) == (device == "cuda")
         assert all(weight.device.type == "cpu" for weight in trained.weights.values())
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2 if precision == "f32" else 5e-2)
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from stpl.config import Config
 from stpl.method.entropy import entropy
 from stpl.method.objective import Objective
+from stpl.method.reach import reached_parameters
 from stpl.method.reduction import all_reduce_sum, batch_mean, process_count
 from stpl.method.views import Views
 from stpl.models.protocol import SegmentationModel
@@ -99,26 +100,21 @@ def centroid_labels(features: Tensor, logits: Tensor) -> Tensor:
     points = F.normalize(points, dim=1)
     weights = logits.float().softmax(dim=1).permute(0, 2, 3, 1).flatten(0, 2)
     labels = weights.argmax(dim=1)
-    for _ in range(2):
-        present = all_reduce_sum(F.one_hot(labels, num_classes).sum(dim=0)) > 0
-        # Cosine does not ask how long a centroid is: the sum will do for the mean.
-        centroids = F.normalize(all_reduce_sum(weights.T @ points), dim=1)
-        labels = (points @ centroids.T).masked_fill(~present, -2.0).argmax(dim=1)
-        weights = F.one_hot(labels, num_classes).float()
+    with torch.autocast(points.device.type, enabled=False):  # bf16 is too coarse for sums of pixels and for cosines
+        for _ in range(2):
+            present = all_reduce_sum(F.one_hot(labels, num_classes).sum(dim=0)) > 0
+            # Cosine does not ask how long a centroid is: the sum will do for the mean.
+            centroids = F.normalize(all_reduce_sum(weights.T @ points), dim=1)
+            labels = (points @ centroids.T).masked_fill(~present, -2.0).argmax(dim=1)
+            weights = F.one_hot(labels, num_classes).float()
     return labels.view(n, height, width)
 
 
 def encoder_parameters(model: nn.Module, input_size: tuple[int, int] = (64, 64)) -> list[nn.Parameter]:
-    """The parameters that ``model.features`` depends on; the others are the classifier's.
-
-    Found by asking autograd, so that it holds for any network.
-    """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """The parameters that ``model.features`` depends on; the others are the classifier's."""
+    images = torch.zeros(1, 3, *input_size, device=next(model.parameters()).device)
     training = model.training
     model.eval()
-    with torch.enable_grad():
-        device = parameters[0].device
-        reached = model.features(torch.zeros(1, 3, *input_size, device=device)).sum()  # type: ignore[operator]
-        gradients = torch.autograd.grad(reached, parameters, allow_unused=True)
+    found = reached_parameters(model, model.features, images)  # type: ignore[arg-type]
     model.train(training)
-    return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+    return found
