@@ -41,7 +41,7 @@ demo: $(STAMPS)/train $(STAMPS)/build
 test: $(STAMPS)/test $(STAMPS)/build-tests
 	ctest --test-dir $(BUILD) --output-on-failure -j 2
 	PYTHON=$(PY) scripts/cuda.sh
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev $(STAMPS)/build
 	ruff check python tests scripts benchmarks $(wildcard examples)
