@@ -88,8 +88,6 @@ json times_of(const cuda::Stream& stream, const Call& call) {
             {"least_us", means.front()}}}};
 }
 
-std::string name_of(Size size) { return std::to_string(size.width) + "x" + std::to_string(size.height); }
-
 // Smooth in space, as networks' logits are, with edges of things between.
 template <class T>
 std::vector<T> logits_of_a_street(int classes, Size size) {
@@ -172,7 +170,7 @@ void sampling(const cuda::Stream& stream, const Timed& timed) {
         [&] { sample_argmax(planar, geometry, labels.view(), confidence.view(), s); });
   for (const Size size : {kOutput, Size{1024, 512}}) {
     const DeviceFlow flow = swirls(size, stream);
-    const std::string name = "with flow of up to 8 pixels, " + name_of(size);
+    const std::string name = "with flow of up to 8 pixels, " + bench::name_of(size);
     timed(name, [&] { sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), {}, s); });
     timed(name + ", with confidence",
           [&] { sample_argmax(packed, geometry, flow.cplanes(), {}, labels.view(), confidence.view(), s); });

@@ -1,7 +1,10 @@
 // Times whole frames on the GPU that is here, from a frame to its labels: JSON to standard output, or to a
-// file as it goes. Run: stpl_rt_cuda_pipeline [BUNDLE [PRECISION [FRAMES]]] [--json FILE] With a bundle, its
-// network with TensorRT, and the network alone beside it. Without one, a network that does nothing, at three
-// sizes with 19 classes from a quarter of them: what all the rest costs.
+// file as it goes.
+//
+// Run: stpl_rt_cuda_pipeline [BUNDLE [PRECISION [FRAMES]]] [--json FILE]
+//
+// With a bundle, its network with TensorRT, and the network alone beside it. Without one, a network that does
+// nothing, at three sizes with 19 classes from a quarter of them: what all the rest costs.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -374,11 +377,9 @@ class EmptyBundle {
   std::filesystem::path folder_;
 };
 
-std::string name_of(Size size) { return std::to_string(size.width) + "x" + std::to_string(size.height); }
-
 Add of(bench::Figures& figures, Size size) {
   return [&figures, size](const std::string& row, json found) {
-    figures.add(name_of(size), row, std::move(found));
+    figures.add(bench::name_of(size), row, std::move(found));
   };
 }
 

@@ -11,7 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include "core/image.h"
+
 namespace stpl_rt::bench {
+
+inline std::string name_of(Size size) {
+  return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
 
 // Rows in groups.
 class Figures {

@@ -8,12 +8,13 @@ Run: python benchmarks/gpu_plans.py BUNDLE... [--json FILE]
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "python"))  # after the stage of a check, if any
+
+from record import tell
 
 from stpl.export.plan_facts import read_facts
 from stpl.export.tensorrt import build_plans
@@ -38,20 +39,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: standard output)")
     arguments = parser.parse_args()
     library = load_tensorrt()
-    found = {}
-    for bundle in arguments.bundles:
+    found: dict[str, Any] = {}
+    for bundle in arguments.bundles:  # told after each: one that breaks TensorRT leaves those before it
         found[str(bundle)] = facts_of(bundle, library)
-        if arguments.json is not None:  # after each: one that breaks TensorRT leaves those before it
-            write(found, arguments.json)
-    if arguments.json is None:
-        print(json.dumps(found, indent=1))
-
-
-def write(found: dict[str, Any], file: Path) -> None:
-    """Whole or not at all."""
-    fresh = file.with_suffix(".tmp")
-    fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(file)
+        tell(found, arguments.json, last=bundle is arguments.bundles[-1])
 
 
 if __name__ == "__main__":

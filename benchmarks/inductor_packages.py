@@ -12,7 +12,6 @@ are from the model's, as a share of the largest.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "python"))  # after the stage of a check, if any
 
+from record import tell
 from runtime_networks import carried_checkpoint
 
 TYPES = {"f32": torch.float32, "f16": torch.float16}
@@ -73,12 +73,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=TYPES, default="f16")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: standard output)")
     given = parser.parse_args()
-    found = {folder.name: compile_package(folder, given.device, given.precision) for folder in given.folders}
-    text = json.dumps(found, indent=1)
-    if given.json is None:
-        print(text)
-    else:
-        given.json.write_text(text + "\n", encoding="utf-8")
+    found: dict[str, Any] = {}
+    for folder in given.folders:
+        found[folder.name] = compile_package(folder, given.device, given.precision)
+        tell(found, given.json, last=folder is given.folders[-1])
 
 
 if __name__ == "__main__":

@@ -22,11 +22,23 @@ def write_result(name: str, results: dict[str, Any], out: Path | None = None) ->
     """Writes ``results`` with the machine, the commit and the command's date; returns the file."""
     path = out if out is not None else RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"name": name, "machine": machine(), "commit": COMMIT, "date": today(), "results": results}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_json(path, {"name": name, "machine": machine(), "commit": COMMIT, "date": today(), "results": results})
     return path
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def tell(found: dict[str, Any], file: Path | None, *, last: bool) -> None:
+    """What has been found so far, to ``file``; without one all of it, at the end, to standard output."""
+    if file is not None:
+        write_json(file, found)
+    elif last:
+        print(json.dumps(found, indent=1))
 
 
 def machine() -> dict[str, Any]:

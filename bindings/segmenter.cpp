@@ -158,6 +158,7 @@ class Lent {
     if (!until.empty()) all_.push_back({given.arrays(), until});
     while (!all_.empty() && all_.front().until.is_ready()) all_.pop_front();
   }
+  [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
   // Once the GPU has read them all.
   void clear() noexcept { all_.clear(); }
 
@@ -176,10 +177,10 @@ struct Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   // The Segmenter waits for the frame in hand and for a late network; other Python threads do not. What was
-  // lent is Python's and goes under its lock, while the stream that read it is still there: its owners may
-  // ask how far that is.
+  // lent is Python's and goes under its lock, and while the stream that read it is there: its owners may ask
+  // how far that is.
   ~Stream() {
-    if (waited()) lent.clear();
+    if (!lent.empty() && waited()) lent.clear();
     const GilReleased released;
     const Segmenter last(std::move(segmenter));
   }
@@ -382,7 +383,7 @@ constexpr const char* kSegmenterDoc =
     "device_labels: on a GPU, the labels stay in its memory as Result.device_labels, and push() does not "
     "wait\n"
     "for them. cuda_stream: the number of the CUDA stream on which all is enqueued\n"
-    "(torch.cuda.Stream().cuda_stream); 0: one of its own.\n"
+    "(torch.cuda.Stream().cuda_stream), but 2, which is each thread's own; 0: one of the Segmenter's.\n"
     "build_engines: on a GPU, build a TensorRT plan where the user's cache has none that fits. "
     "trust_engines: "
     "use plans\n"

@@ -767,7 +767,7 @@ WITHOUT_BUILD = {"gpu", "wheels", "limits", "rtx plan", "tensorrt engine", "bars
 
 def chosen(named: Sequence[str]) -> dict[str, Step]:
     """All steps, or those named and what they need."""
-    wanted = {"wheels", *named, *({"build"} if set(named) - WITHOUT_BUILD else ())}
+    wanted = {"wheels", *named, *({"build"} if set(named) - WITHOUT_BUILD else ()), "bars"}
     return {name: step for name, step in STEPS.items() if name in wanted or not named}
 
 
@@ -874,11 +874,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     arguments = parse()
     given = Given(arguments)
-    for build_folder in () if given.reuse else (BUILD, WITH_TENSORRT):  # the objects stay
-        forget(build_folder, (*PROGRAMS, MODULE))
     report: Facts = {"commit": commit(), "python": sysconfig.get_python_version(), "steps": {}}
     given.gpu = run("gpu", the_gpu, report, after=()) or {}
     folder = arguments.out or folder_of(given.gpu)
+    for build_folder in (BUILD, WITH_TENSORRT) if given.gpu and not given.reuse else ():  # the objects stay
+        forget(build_folder, (*PROGRAMS, MODULE))
     if given.reuse:
         report["steps"] = earlier_steps(folder) | report["steps"]
     target = keep(report, folder, given)

@@ -221,9 +221,10 @@ typedef struct stpl_options {
   int update;            /* accel mode: correct what was carried to the frames between */
   int queue;             /* frames that submit takes before the first result is collected */
   int device_labels;     /* GPU: the maps stay in its memory, and push does not wait for them */
-  void* cuda_stream;     /* GPU: the cudaStream_t on which all is enqueued; NULL: one of its own */
-  int build_engines;     /* GPU: build a TensorRT plan where the user's cache has none that fits */
-  int trust_engines;     /* GPU: use TensorRT plans of the bundle; a plan is code */
+  void* cuda_stream; /* GPU: the cudaStream_t on which all is enqueued, not cudaStreamPerThread; NULL: its own
+                      */
+  int build_engines; /* GPU: build a TensorRT plan where the user's cache has none that fits */
+  int trust_engines; /* GPU: use TensorRT plans of the bundle; a plan is code */
 } stpl_options;
 
 /* Sets `struct_size` bytes at `options`, sizeof(stpl_options) as the caller knows it, to the defaults. For

@@ -78,7 +78,7 @@ struct SegmenterOptions {
   // On a GPU: the maps stay in its memory (Result::device_labels), and push() does not wait for them.
   bool device_labels = false;
   // On a GPU: the cudaStream_t on which all is enqueued and which outlives the Segmenter; null: one of its
-  // own.
+  // own. Not cudaStreamPerThread: submitted frames are worked on by a thread of the Segmenter's.
   void* cuda_stream = nullptr;
   // On a GPU: build a TensorRT plan, which takes up to minutes, where the user's cache has none that fits.
   bool build_engines = false;

@@ -371,7 +371,7 @@ class Segmenter:
     queue: frames that submit() takes before the first result is collected.
     device_labels: on a GPU, the labels stay in its memory as Result.device_labels, and push() does not wait
     for them. cuda_stream: the number of the CUDA stream on which all is enqueued
-    (torch.cuda.Stream().cuda_stream); 0: one of its own.
+    (torch.cuda.Stream().cuda_stream), but 2, which is each thread's own; 0: one of the Segmenter's.
     build_engines: on a GPU, build a TensorRT plan where the user's cache has none that fits. trust_engines: use plans
     that came with the bundle; a plan is code. Raises stpl_rt.Error.
     """

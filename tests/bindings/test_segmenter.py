@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -557,6 +558,23 @@ segmenter.wait()
     environment = {**os.environ, "STPL_RT_TRACE": str(file)}
     subprocess.run([sys.executable, "-c", script, str(bundle)], env=environment, timeout=60, check=True)
     return json.loads(file.read_text())["traceEvents"]
+
+
+def test_what_waits_in_the_queue_is_dropped_with_the_segmenter(bundle_maker: ModuleType, tmp_path: Path) -> None:
+    """Only the frame in hand is waited for."""
+    bundle_maker.write_bundle(tmp_path / "slow", 320, 192, 8, align_corners=False, slow=True)
+    frame = np.zeros((192, 320, 3), np.uint8)
+    segmenter = stpl_rt.Segmenter(tmp_path / "slow", schedule="every", queue=30, threads=1)
+    segmenter(frame)
+    start = time.perf_counter()
+    for _ in range(4):
+        segmenter(frame)
+    four = time.perf_counter() - start
+    for _ in range(30):
+        segmenter.submit(frame)
+    start = time.perf_counter()
+    del segmenter
+    assert time.perf_counter() - start < 3 * four, "30 frames would take seven times as long as four"
 
 
 def test_a_trace_is_written(test_bundle: Path, tmp_path: Path) -> None:

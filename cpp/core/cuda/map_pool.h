@@ -56,7 +56,8 @@ class PooledBytes final : public DeviceBytes {
     for (const StreamHandle reader : readers_) mark(reader);
     readers_.clear();
   }
-  // How far one has come stays unknown where it is of another GPU: the memory is not used again then.
+  // How far one has come stays unknown where it is of another GPU: the memory is freed then, which waits for
+  // more than a pool can.
   void mark(StreamHandle reader) noexcept {
     try {
       const DeviceScope scope(device_);

@@ -210,10 +210,15 @@ def _bundle_alone(model: str, out: Path | None, tensorrt: bool) -> Path | None:
 def _accel_networks(model: str, checkpoint: Checkpoint, *, trained_for_it: bool) -> AccelNetworks | None:
     """Those that lie in the run's folder; none for another size or other classes than they were trained for."""
     from stpl.train.accel import load_accel
-    from stpl.train.run import ACCEL_FILE
+    from stpl.train.run import ACCEL_FILE, RESUME_FILE
 
     file = Path(model) / ACCEL_FILE
     if not file.is_file():
+        if (Path(model) / RESUME_FILE).is_file():
+            raise UserError(
+                f"{model}: expected a finished run; found one that ended while it trained the networks of accel mode: "
+                "finish it with stpl-adapt adapt --resume, or export its checkpoint with --no-accel"
+            )
         return None
     if not trained_for_it:
         raise UserError(

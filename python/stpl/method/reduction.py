@@ -7,6 +7,9 @@ are collective: every process must come by in the same order, also one whose par
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import lru_cache
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -22,15 +25,28 @@ def is_main_process() -> bool:
     return process_count() == 1 or dist.get_rank() == 0
 
 
+PATIENCE = timedelta(days=1)
+"""How long :func:`wait_for_all` does: the main process alone trains accel mode, and shows its snapshots."""
+
+
 def wait_for_all() -> None:
-    """Returns when every process has come here."""
-    if process_count() == 1:
-        return
-    if dist.get_backend() == dist.Backend.NCCL:
-        # Where nothing has been exchanged yet, NCCL does not know which GPU is whose, and takes a guess.
-        dist.barrier(device_ids=[torch.cuda.current_device()])
-    else:
-        dist.barrier()
+    """Returns when every process has come here, however long that is."""
+    if process_count() > 1:
+        dist.barrier(_waiting_group(dist.group.WORLD))
+
+
+def prepare_to_wait() -> None:
+    """Every process comes by before one of them is late for :func:`wait_for_all`."""
+    if process_count() > 1:
+        _waiting_group(dist.group.WORLD)
+
+
+@lru_cache(maxsize=1)
+def _waiting_group(_world: object) -> dist.ProcessGroup | None:
+    """Beside that of the gradients, whose exchange fails within minutes where a process is lost. On the CPU, where it
+    needs no GPU to be each process's own yet."""
+    group: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return group
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:

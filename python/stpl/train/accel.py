@@ -95,12 +95,7 @@ def train_accel(
     Raises:
         UserError: too few consecutive frames.
     """
-    clips = Clips(video, config.interval, config.held_out)
-    if len(clips.training) < config.batch_size:
-        raise UserError(
-            f"accel: expected at least {config.batch_size} frames with {config.interval} before them to train on; "
-            f"found {len(clips.training)} in {video.dataset.name}: give it a longer video, or accel.enabled=false"
-        )
+    clips = clips_of(config, video)
     teacher = Teacher(checkpoint, video, device)
     torch.manual_seed(seed)  # of the heads' initial weights
     update = UpdateNet(copy.deepcopy(teacher.network), config.width).to(device)
@@ -126,6 +121,17 @@ def train_accel(
             kept[name] = network
     save_accel(kept, config, checkpoint, out / ACCEL_FILE)
     return judgements
+
+
+def clips_of(config: AccelConfig, video: PreparedVideo) -> Clips:
+    """What there is to train on and to judge by; :class:`UserError` where it is too little."""
+    clips = Clips(video, config.interval, config.held_out)
+    if len(clips.training) < config.batch_size:
+        raise UserError(
+            f"accel: expected at least {config.batch_size} frames with {config.interval} before them to train on; "
+            f"found {len(clips.training)} in {video.dataset.name}: give it a longer video, or accel.enabled=false"
+        )
+    return clips
 
 
 def _rates(config: AccelConfig, update: UpdateNet) -> list[dict[str, object]]:

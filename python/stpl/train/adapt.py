@@ -12,7 +12,7 @@ from stpl.data.flow import flow_on
 from stpl.data.flow_cache import open_flow_cache
 from stpl.errors import UserError
 from stpl.method.reduction import is_main_process, wait_for_all
-from stpl.train.accel import train_accel
+from stpl.train.accel import clips_of, train_accel
 from stpl.train.carried import stream_flow
 from stpl.train.checkpoint import FILE_NAME, Checkpoint, InputConfig, save_checkpoint
 from stpl.train.config import UNTRAINED, AdaptConfig
@@ -56,6 +56,8 @@ def adapt(
     """
     if all(target.previous(index) is None for index in range(len(target))):
         raise UserError(f"{target.name}: expected consecutive frames of a video; found {len(target)} single frame(s)")
+    if config.accel.enabled:
+        clips_of(config.accel, PreparedVideo(target, source.input.spec()))
     processes = Processes.start(config.device)
     processes.places(config.batch_size, config.accumulate)  # what cannot be done is said before anything is written
     autocast(config.precision, processes.device)
@@ -75,16 +77,23 @@ def adapt(
     provenance = {"method": config.method, "target": target.name, "seed": config.seed, "steps": config.steps}
     result = replace(adapted, provenance={**adapted.provenance, **provenance})
     if is_main_process():
-        if config.accel.enabled:
-            if (out / RESUME_FILE).is_file():  # without, a checkpoint says that there is nothing left to do
-                save_checkpoint(result, out / FILE_NAME)  # whatever becomes of accel mode
-            _train_accel(config, result, target, out, log, processes)
-        save_checkpoint(result, out / FILE_NAME)
-        # In this order: as long as there is something to resume, what it may be taken back to is there, too.
-        (out / RESUME_FILE).unlink(missing_ok=True)
-        (out / ACCEPTED_FILE).unlink(missing_ok=True)
+        _finish(config, result, target, out, log, processes)
     wait_for_all()
     return result
+
+
+def _finish(
+    config: AdaptConfig, adapted: Checkpoint, target: VideoDataset, out: Path, log: MetricsLog, processes: Processes
+) -> None:
+    """Accel mode, where it is asked for, and the files of a finished run."""
+    if config.accel.enabled:
+        if (out / RESUME_FILE).is_file():  # without, a checkpoint says that there is nothing left to do
+            save_checkpoint(adapted, out / FILE_NAME)  # whatever becomes of accel mode
+        _train_accel(config, adapted, target, out, log, processes)
+    save_checkpoint(adapted, out / FILE_NAME)
+    # In this order: as long as there is something to resume, what it may be taken back to is there, too.
+    (out / RESUME_FILE).unlink(missing_ok=True)
+    (out / ACCEPTED_FILE).unlink(missing_ok=True)
 
 
 def _train_accel(

@@ -225,6 +225,7 @@ def save_tensors(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # of one that was killed, it may be another name of a file that is kept
     try:
         packed: dict[str, Tensor] = {}
         stored: set[int] = set()
@@ -248,6 +249,7 @@ def save_tensors(
 def _name_also(file: Path, name: Path) -> None:
     """Gives the content of a file, which nobody writes into any more, a second name, whole or not at all."""
     unfinished = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    unfinished.unlink(missing_ok=True)
     try:
         try:
             os.link(file, unfinished)

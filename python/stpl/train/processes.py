@@ -12,7 +12,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,16 +19,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from stpl.errors import UserError
-from stpl.method.reduction import all_reduce_sum
+from stpl.method.reduction import all_reduce_sum, prepare_to_wait
 from stpl.train.ahead import Fetched
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-PATIENCE = timedelta(days=1)
-"""How long processes wait for one of them: the main one alone trains accel mode and shows its snapshots to the caller,
-which may take far longer than the ten minutes after which NCCL ends a process that waits."""
 
 
 class Processes:
@@ -65,14 +59,14 @@ class Processes:
             return cls(chosen)
         if chosen.index is not None:
             raise UserError(f"device = {device}: expected cuda, a GPU for each process; found one for all of them")
-        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs
 
         # Unused parameters are looked for, as a network of the user's may leave a layer out of a step, which else would
         # be an error. It costs a walk over the graph; the host waits only where one is found.
         options = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-        group = InitProcessGroupKwargs(timeout=PATIENCE)
         # Precision is the configuration's, not the launcher's, so that a run is what its config.yaml says.
-        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no", kwargs_handlers=[options, group])
+        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no", kwargs_handlers=[options])
+        prepare_to_wait()
         if not accelerator.is_main_process:
             logging.getLogger("stpl").setLevel(logging.WARNING)
         return cls(accelerator.device, accelerator)

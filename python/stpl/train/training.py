@@ -265,11 +265,15 @@ class Adaptation:
         """
         device, images = images.device, images.contiguous(memory_format=self.layout)
         reached: set[nn.Parameter] = set()
+        before = [buffer.clone() for buffer in self.student.buffers()]  # a pass may write into them
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             # In both modes: in training a network may leave out a layer at random.
             for to_mode in (self._to_training_mode, self.student.eval):
                 to_mode()
                 reached.update(reached_parameters(self.student, self._pass, images))
+        with torch.no_grad():
+            for buffer, kept in zip(self.student.buffers(), before, strict=True):
+                buffer.copy_(kept)
         for parameter in self.student.parameters():
             parameter.requires_grad_(parameter.requires_grad and parameter in reached)
 

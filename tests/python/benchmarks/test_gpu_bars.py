@@ -174,11 +174,18 @@ def test_the_table_has_a_line_for_each_bar(gpu_bars: ModuleType) -> None:
     assert any("not measured: " in line for line in lines) and any("two processes" in line for line in lines)
 
 
+def test_the_steps_that_the_bars_ask_for_are_those_of_the_check(root: Path, gpu_bars: ModuleType) -> None:
+    check = (root / "scripts" / "gpu_check.py").read_text()
+    for name in (gpu_bars.KERNELS, gpu_bars.USERS, *gpu_bars.NETWORKS, "pipeline", "training step"):
+        assert f'    "{name}": lambda' in check
+
+
 def test_the_programs_give_their_rows_the_names_that_the_bars_ask_for(root: Path, gpu_bars: ModuleType) -> None:
     kernels, pipeline = ((root / "benchmarks" / f"cuda_{name}.cpp").read_text() for name in ("kernels", "pipeline"))
-    size = "2048x1024"
-    sampled = gpu_bars.SAMPLED["with flow"]
-    assert sampled.endswith(size) and f'"{sampled.removesuffix(size)}" + name_of(' in kernels
+    assert "for (const Size size : {kOutput, Size{1024, 512}})" in kernels
+    for which, size in (("with flow", "2048x1024"), ("with flow of half the size", "1024x512")):
+        sampled = gpu_bars.SAMPLED[which]
+        assert sampled.endswith(size) and f'"{sampled.removesuffix(size)}" + bench::name_of(' in kernels
     for name in (gpu_bars.SAMPLING, gpu_bars.SAMPLED["without flow"], "pyramid + flow, in a graph", "single call"):
         assert f'"{name}"' in kernels
     assert '"flow at 1024x512, finest level " + ' in kernels

@@ -20,7 +20,7 @@ from stpl.data.specs import open_dataset
 from stpl.models.accel import FuseNet
 from stpl.train.accel import AccelConfig, save_accel
 from stpl.train.checkpoint import load_checkpoint
-from stpl.train.run import ACCEL_FILE
+from stpl.train.run import ACCEL_FILE, RESUME_FILE
 from stpl_rt.video import read_frames
 
 from .conftest import DAY, DUSK, Command, Outcome, Runs, write_folder
@@ -80,6 +80,19 @@ def test_networks_of_accel_mode_are_of_one_size_and_of_the_runs_classes(
     assert not (tmp_path / "plain" / "fuse.onnx").exists()
     assert stpl_adapt(*export, "--out", tmp_path / "whole").status == 0
     assert (tmp_path / "whole" / "fuse.onnx").is_file()
+
+
+def test_a_run_that_ended_in_accel_mode_is_exported_without_its_networks_only_if_asked(
+    stpl_adapt: Command, runs: Runs, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs.adapted, run)
+    (run / RESUME_FILE).write_bytes(b"")
+    export = ["export", "--model", run, "--data", runs.video, "--frames", "1"]
+    refused = stpl_adapt(*export, "--out", tmp_path / "silent").mistake
+    assert "while it trained the networks of accel mode" in refused and "--resume" in refused
+    assert not (tmp_path / "silent").exists()
+    assert stpl_adapt(*export, "--out", tmp_path / "plain", "--no-accel").status == 0
 
 
 def test_export_lowers_builds_plans_and_puts_them_in(

@@ -204,6 +204,21 @@ def test_an_accepted_state_is_written_once(links, source, dusk, leaping, tmp_pat
     assert not kept.samefile(resumed) and kept.read_bytes() != resumed.read_bytes()
 
 
+@pytest.mark.parametrize("left", [RESUME_FILE, ACCEPTED_FILE])
+def test_what_a_killed_save_has_left_is_not_written_into(left, source, dusk, leaping, tmp_path):
+    """Where the next process has the same number, as in a container: its name may be the accepted state's, too."""
+    out = tmp_path / "run"
+    accepted = training(settings("steps=1", *leaping), source, dusk, out)
+    accepted.run(resume=False, on_snapshot=None)
+    kept, resumed = out / ACCEPTED_FILE, out / RESUME_FILE
+    content = kept.read_bytes()
+    os.link(kept, out / f".{left}.{os.getpid()}.tmp")
+    accepted.state.save(resumed, 7)
+    assert kept.read_bytes() == content
+    accepted.state.save(resumed, 8, also=kept)
+    assert kept.samefile(resumed) and len(kept.read_bytes()) == len(content)
+
+
 def test_a_state_has_its_second_name_first(source, dusk, tmp_path, monkeypatch):
     """A run that is cut off in between knows no snapshot whose state is not there."""
     run = training(settings("steps=1"), source, dusk, tmp_path / "run")

@@ -211,7 +211,7 @@ def test_each_of_several_processes_has_a_gpu_of_its_own(
 ) -> None:
     import accelerate
 
-    handlers: list[object] = []
+    prepared: list[bool] = []
 
     class Second:
         """What Accelerate is to the second of two processes."""
@@ -219,32 +219,41 @@ def test_each_of_several_processes_has_a_gpu_of_its_own(
         is_main_process, num_processes, process_index = False, 2, 1
 
         def __init__(self, cpu: bool, kwargs_handlers: list[object], **_: object) -> None:
-            handlers.extend(kwargs_handlers)
             self.device = torch.device("cpu") if cpu else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
     monkeypatch.setattr(accelerate, "Accelerator", Second)
+    monkeypatch.setattr("stpl.train.processes.prepare_to_wait", lambda: prepared.append(True))
     monkeypatch.setattr(logging.getLogger("stpl"), "setLevel", lambda level: None)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert Processes.start(name).device == torch.device("cuda", 1)
     assert two_gpus == [0]  # Accelerate sets it
-    (group,) = (handler for handler in handlers if isinstance(handler, accelerate.InitProcessGroupKwargs))
-    assert group.timeout == timedelta(days=1), "the others wait as long as the main process trains accel mode"
+    assert prepared == [True]
     with pytest.raises(UserError, match="device = cuda:1: expected cuda, a GPU for each process"):
         Processes.start("cuda:1")
 
 
-@pytest.mark.parametrize(("backend", "named"), [("nccl", {"device_ids": [1]}), ("gloo", {})])
-def test_nccl_is_told_which_gpu_waits(
-    backend: str, named: dict[str, object], two_gpus: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waited: list[dict[str, object]] = []
-    two_gpus.append(1)
+def test_processes_wait_long_for_one_another_and_not_for_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the main process trains accel mode; a process that is lost in training shall be noticed."""
+    made: list[dict[str, object]] = []
+    waited: list[object] = []
+
+    def new_group(**options: object) -> str:
+        made.append(options)
+        return "the group to wait in"
+
     monkeypatch.setattr(reduction, "process_count", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "get_backend", lambda: backend)
-    monkeypatch.setattr(torch.distributed, "barrier", lambda **options: waited.append(options))
-    reduction.wait_for_all()
-    assert waited == [named]
+    monkeypatch.setattr(torch.distributed, "new_group", new_group)
+    monkeypatch.setattr(torch.distributed, "barrier", waited.append)
+    reduction._waiting_group.cache_clear()
+    try:
+        reduction.prepare_to_wait()
+        assert made == [{"backend": "gloo", "timeout": timedelta(days=1)}] and waited == []
+        for _ in range(2):
+            reduction.wait_for_all()
+        assert len(made) == 1 and waited == ["the group to wait in"] * 2
+    finally:
+        reduction._waiting_group.cache_clear()
 
 
 @pytest.mark.parametrize("method", ["stpl", "shot", "tent"])

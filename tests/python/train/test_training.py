@@ -136,6 +136,7 @@ def test_what_was_learnt_is_saved_before_accel_mode_is_trained(method, source, d
         raise RuntimeError("killed")
 
     config = ADAPT.model_copy(update={"method": method, "accel": AccelConfig(enabled=True), "workers": 3})
+    monkeypatch.setattr("stpl.train.adapt.clips_of", lambda *_: None)
     monkeypatch.setattr("stpl.train.adapt.train_accel", killed)
     with pytest.raises(RuntimeError, match="killed"), run_folder(tmp_path):
         adapt(config, source, dusk, tmp_path)
@@ -143,6 +144,13 @@ def test_what_was_learnt_is_saved_before_accel_mode_is_trained(method, source, d
     with run_folder(tmp_path, resume=True):
         adapted = adapt(config, source, dusk, tmp_path, resume=True)
     assert same_weights(load_checkpoint(tmp_path), adapted) and not (tmp_path / RESUME_FILE).exists()
+
+
+def test_too_short_a_video_for_accel_mode_is_said_before_anything_is_trained(source, dusk, tmp_path):
+    config = ADAPT.model_copy(update={"accel": AccelConfig(enabled=True)})
+    with pytest.raises(UserError, match=r"accel: expected at least .* accel\.enabled=false"):
+        adapt(config, source, dusk, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_frames_at_random_have_their_flow_from_where_the_training_is(source, dusk, tmp_path, monkeypatch):
