@@ -174,6 +174,21 @@ def test_the_table_has_a_line_for_each_bar(gpu_bars: ModuleType) -> None:
     assert any("not measured: " in line for line in lines) and any("two processes" in line for line in lines)
 
 
+def test_the_page_names_the_bars(root: Path, gpu_bars: ModuleType) -> None:
+    page = (root / "docs" / "gpu.md").read_text()
+    resident = (
+        f"at most {gpu_bars.RESIDENT:.2f} times; {gpu_bars.RESIDENT_SHORT} where the network takes less than 1 ms"
+    )
+    others = f"{gpu_bars.OVER_HOST} times", f"{gpu_bars.SAMPLING_US} us", f"{gpu_bars.FLOW_US} us"
+    expected = [resident, *(f"at most {bar}" for bar in others)]
+    expected += [f"at least {gpu_bars.SPEED_UP} times", f"at most {gpu_bars.ENQUEUE_US} us", "at most twice"]
+    table = page[page.index("against these bars") :]
+    assert [row.split(" | ")[1].removesuffix(" |") for row in table.splitlines() if row.startswith("| ")][
+        1:
+    ] == expected
+    assert (gpu_bars.TRAINING_STEP, gpu_bars.SHORT_US) == (2, 1000)
+
+
 def test_the_steps_that_the_bars_ask_for_are_those_of_the_check(root: Path, gpu_bars: ModuleType) -> None:
     check = (root / "scripts" / "gpu_check.py").read_text()
     for name in (gpu_bars.KERNELS, gpu_bars.USERS, *gpu_bars.NETWORKS, "pipeline", "training step"):
