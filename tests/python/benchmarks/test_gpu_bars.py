@@ -183,9 +183,8 @@ def test_the_page_names_the_bars(root: Path, gpu_bars: ModuleType) -> None:
     expected = [resident, *(f"at most {bar}" for bar in others)]
     expected += [f"at least {gpu_bars.SPEED_UP} times", f"at most {gpu_bars.ENQUEUE_US} us", "at most twice"]
     table = page[page.index("against these bars") :]
-    assert [row.split(" | ")[1].removesuffix(" |") for row in table.splitlines() if row.startswith("| ")][
-        1:
-    ] == expected
+    rows = [row.split(" | ")[1].removesuffix(" |") for row in table.splitlines() if row.startswith("| ")]
+    assert rows[1:] == expected
     assert (gpu_bars.TRAINING_STEP, gpu_bars.SHORT_US) == (2, 1000)
 
 
