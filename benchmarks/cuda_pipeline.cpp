@@ -262,10 +262,9 @@ void write_noise(void* to, std::size_t count, std::mt19937& chance) {
 void fill_inputs(const DeviceEngine& engine, const Bundle& bundle) {
   std::mt19937 chance(0);
   for (std::size_t i = 0; i < bundle.segment.inputs.size(); ++i) {
-    std::size_t count = 1;
-    for (const std::int64_t side : bundle.segment.inputs[i].shape) count *= static_cast<std::size_t>(side);
     const bool half = engine.input_type(i) == TensorType::f16;
-    (half ? write_noise<Half> : write_noise<float>)(engine.input(i), count, chance);
+    (half ? write_noise<Half> : write_noise<float>)(engine.input(i), values_of(bundle.segment.inputs[i]),
+                                                    chance);
   }
 }
 

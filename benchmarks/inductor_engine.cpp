@@ -29,12 +29,6 @@ constexpr at::DeviceType kDevice = at::kCPU;
 constexpr at::DeviceType kDevice = at::kCUDA;
 #endif
 
-std::size_t values_of(const TensorSpec& spec) {
-  std::size_t values = 1;
-  for (const std::int64_t side : spec.shape) values *= static_cast<std::size_t>(side);
-  return values;
-}
-
 // What all engines of a network share: how to load it, and its tensors' type.
 struct Package {
   NetworkSpec network;

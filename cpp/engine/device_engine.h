@@ -1,13 +1,23 @@
 // Runs one network on a GPU, on tensors that stay there.
 #pragma once
 
+#include <stpl_rt/bundle.h>
+
 #include <cstddef>
+#include <cstdint>
 
 #include "core/cuda/handles.h"
 
 namespace stpl_rt {
 
 enum class TensorType { f32, f16 };
+
+// How many a tensor holds.
+inline std::size_t values_of(const TensorSpec& tensor) {
+  std::size_t values = 1;
+  for (const std::int64_t side : tensor.shape) values *= static_cast<std::size_t>(side);
+  return values;
+}
 
 // One context of a network: one run at a time. Its tensors lie at the same addresses as long as it lives, so
 // that runs can be recorded in graphs.

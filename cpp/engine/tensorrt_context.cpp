@@ -13,12 +13,6 @@
 namespace stpl_rt {
 namespace {
 
-std::size_t count_of(const std::vector<std::int64_t>& shape) {
-  std::size_t count = 1;
-  for (const std::int64_t side : shape) count *= static_cast<std::size_t>(side);
-  return count;
-}
-
 std::vector<PlanTensor> tensors_of(const nvinfer1::ICudaEngine& engine) {
   std::vector<PlanTensor> tensors;
   for (int i = 0; i < engine.getNbIOTensors(); ++i) {
@@ -71,7 +65,7 @@ TensorRtContext::TensorRtContext(std::shared_ptr<const LoadedPlan> plan) : plan_
 TensorRtContext::Tensor TensorRtContext::bind(const TensorSpec& spec, bool is_input) {
   const char* const name = spec.name.c_str();
   Tensor tensor;
-  tensor.count = count_of(spec.shape);
+  tensor.count = values_of(spec);
   const bool half = plan_->engine->getTensorDataType(name) == nvinfer1::DataType::kHALF;
   tensor.type = half ? TensorType::f16 : TensorType::f32;
   tensor.memory.reserve(tensor.count * (half ? sizeof(Half) : sizeof(float)));

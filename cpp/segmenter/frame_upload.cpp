@@ -38,7 +38,7 @@ bool FrameUpload::fits(const Frame& frame) const noexcept {
 }
 
 void FrameUpload::prepare(const Frame& frame) {
-  staged_.data = nullptr;  // should there be no memory, nothing fits
+  forget();  // should there be no memory, nothing fits
   places_ = planes_of(frame);
   bytes_ = 0;
   for (Plane& plane : places_) {

@@ -2,19 +2,12 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
 
 #include "engine/engine.h"
 
 namespace stpl_rt::test {
-
-inline std::size_t values_of(const TensorSpec& tensor) {
-  std::size_t values = 1;
-  for (const std::int64_t side : tensor.shape) values *= static_cast<std::size_t>(side);
-  return values;
-}
 
 // What infer() does is the derived ones'.
 class PlainEngine : public Engine {

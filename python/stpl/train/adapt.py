@@ -86,11 +86,14 @@ def _finish(
     config: AdaptConfig, adapted: Checkpoint, target: VideoDataset, out: Path, log: MetricsLog, processes: Processes
 ) -> None:
     """Accel mode, where it is asked for, and the files of a finished run."""
+    # Whatever becomes of accel mode. Without a state to resume, a checkpoint says that there is nothing left to do.
+    saved_before = (out / RESUME_FILE).is_file()
+    if saved_before:
+        save_checkpoint(adapted, out / FILE_NAME)
     if config.accel.enabled:
-        if (out / RESUME_FILE).is_file():  # without, a checkpoint says that there is nothing left to do
-            save_checkpoint(adapted, out / FILE_NAME)  # whatever becomes of accel mode
         _train_accel(config, adapted, target, out, log, processes)
-    save_checkpoint(adapted, out / FILE_NAME)
+    if not saved_before:
+        save_checkpoint(adapted, out / FILE_NAME)
     # In this order: as long as there is something to resume, what it may be taken back to is there, too.
     (out / RESUME_FILE).unlink(missing_ok=True)
     (out / ACCEPTED_FILE).unlink(missing_ok=True)
