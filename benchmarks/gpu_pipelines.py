@@ -41,6 +41,7 @@ from record import write_result
 from runtime_networks import (
     carried_checkpoint,
     carried_name,
+    is_carried,
     random_bundle,
     random_checkpoint,
     read_size,
@@ -118,10 +119,6 @@ def prepared(model: str, size: tuple[int, int], args: argparse.Namespace) -> tup
     if is_carried(folder):
         return carried_checkpoint(folder), stpl_rt.Bundle.open(folder / "bundle")
     return random_checkpoint(model, size), random_bundle(model, size, precision=args.precision)
-
-
-def is_carried(folder: Path) -> bool:
-    return (folder / "bundle" / "manifest.json").is_file()
 
 
 def export(model: str, size: tuple[int, int], args: argparse.Namespace) -> Path:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 sys.path.append(str(Path(__file__).resolve().parent.parent / "python"))  # after the stage of a check, if any
 
 from record import tell
-from runtime_networks import carried_checkpoint
+from runtime_networks import carried_checkpoint, is_carried
 
 TYPES = {"f32": torch.float32, "f16": torch.float16}
 MOST_ERROR = {"f32": 1e-3, "f16": 5e-2}
@@ -73,6 +73,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=TYPES, default="f16")
     parser.add_argument("--json", type=Path, default=None, help="where to write (default: standard output)")
     given = parser.parse_args()
+    for folder in given.folders:
+        if not is_carried(folder):
+            parser.error(f"{folder}: expected a folder that gpu_pipelines.py --export-only left, found no bundle in it")
     found: dict[str, Any] = {}
     for folder in given.folders:
         found[folder.name] = compile_package(folder, given.device, given.precision)

@@ -45,6 +45,10 @@ def carried_name(arch: str, size: tuple[int, int], precision: str) -> str:
     return f"{arch}-{size_name(size)}-{precision}"
 
 
+def is_carried(folder: Path) -> bool:
+    return (folder / "bundle" / "manifest.json").is_file()
+
+
 def carried_checkpoint(folder: Path) -> Checkpoint:
     """The network of such a folder. Where its checkpoint was left behind, one that costs as much: the name says which.
 

@@ -110,6 +110,13 @@ def test_what_is_carried_wants_nothing_that_only_exports_want(script: str) -> No
     assert done.returncode == 0, done.stderr
 
 
+def test_a_folder_without_a_bundle_is_said_to_be_one(tmp_path: Path) -> None:
+    script = Path(gpu_pipelines.__file__).with_name("inductor_packages.py")
+    done = subprocess.run([sys.executable, script, "--device", "cpu", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{tmp_path}: expected a folder that gpu_pipelines.py --export-only left" in done.stderr
+
+
 def test_one_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nor one that fails; both are said, and the others are measured."""
 
