@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -21,6 +22,8 @@ _USER_CODES = {"invalid_bundle", "invalid_argument", "io", "unsupported"}
 """Codes of stpl_rt.Error that say something of the user's files and options."""
 
 _FILE_MISTAKES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
@@ -62,6 +65,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and error.name is not None and not error.name.startswith("stpl"):
         _say(f"error: this needs the training side, of which '{error.name}' is missing: pip install 'stpl[train]'")
         return USER_MISTAKE
+    if isinstance(error, OSError) and error.errno in _FULL:
+        _say(f"error: {error}: free some space, or write elsewhere")
+        return FAULT
     logging.basicConfig()  # where the fault came before the command line was read
     logger.critical("a fault in stpl-adapt, not in your input; please report it", exc_info=error)
     return FAULT

@@ -105,6 +105,20 @@ def test_a_fault_shows_where_it_happened() -> None:
     assert "the machine is on fire" in fault.stderr
 
 
+def test_a_full_disk_is_no_fault_of_ours() -> None:
+    code = (
+        "import errno, os, stpl.data.specs, sys\n"
+        "from stpl.cli.main import run\n"
+        "def full(*_, **__): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+        "stpl.data.specs.open_dataset = full\n"
+        "sys.exit(run(['evaluate', '--model', 'x', '--data', 'y']))\n"
+    )
+    done = python(code)
+    assert done.returncode == 1
+    assert "No space left on device: free some space, or write elsewhere" in done.stderr
+    assert "Traceback" not in done.stderr and "report" not in done.stderr
+
+
 def test_the_command_line_loads_nothing_heavy() -> None:
     loaded = python(
         "import sys, stpl.cli.app\n"
